@@ -1,0 +1,105 @@
+# Argument checks. Every error that a user can cause is raised here, by
+# abort_arg(): which argument, what would be right, what was wrong.
+
+# Stops with a condition of class "elbo_error". `must` completes the sentence
+# "`arg` must ..."; `not` describes what was given.
+abort_arg <- function(arg, must, not = NULL) {
+  abort(
+    "`", arg, "` must ", must,
+    if (!is.null(not)) paste0(", not ", not), "."
+  )
+}
+
+abort <- function(...) {
+  stop(structure(
+    class = c("elbo_error", "error", "condition"),
+    list(message = paste0(...), call = NULL)
+  ))
+}
+
+# One short phrase for any object: "900", "a character vector of length 2".
+describe <- function(x) {
+  if (is.null(x)) return("NULL")
+  if (is.data.frame(x)) return("a data frame")
+  if (is.function(x)) return("a function")
+  if (is.object(x)) return(paste("an object of class", sQuote(class(x)[1], FALSE)))
+  if (is.matrix(x)) {
+    return(sprintf("a %s matrix, %d x %d", typeof(x), nrow(x), ncol(x)))
+  }
+  if (!is.atomic(x)) return(paste0("a ", typeof(x)))
+  if (length(x) != 1) return(sprintf("a %s vector of length %d", mode(x), length(x)))
+  if (is.na(x)) return(if (is.nan(x)) "NaN" else "NA")
+  if (is.character(x)) return(dQuote(x, FALSE))
+  if (is.numeric(x)) return(format(x, digits = 7))
+  as.character(x)
+}
+
+is_number <- function(x) {
+  is.numeric(x) && length(x) == 1 && !is.object(x) && is.finite(x)
+}
+
+check_flag <- function(x, arg) {
+  if (!is.logical(x) || length(x) != 1 || is.na(x)) {
+    abort_arg(arg, "be TRUE or FALSE", describe(x))
+  }
+  x
+}
+
+# A whole number within [min, max], returned as an integer.
+check_count <- function(x, arg, min = 1L, max = .Machine$integer.max) {
+  if (!is_number(x) || x != round(x) || x < min || x > max) {
+    range <- if (max >= .Machine$integer.max) {
+      sprintf("a whole number, %d or more", as.integer(min))
+    } else {
+      sprintf("a whole number between %d and %d", as.integer(min), as.integer(max))
+    }
+    abort_arg(arg, paste("be", range), describe(x))
+  }
+  as.integer(x)
+}
+
+# A finite number above `min` (`open = TRUE`) or at least `min`, and likewise
+# below `max`.
+check_number <- function(x, arg, min = -Inf, max = Inf, open = FALSE) {
+  ok <- is_number(x) &&
+    (if (open) x > min && x < max else x >= min && x <= max)
+  if (!ok) {
+    bounds <- c(
+      if (min > -Inf) paste(if (open) "above" else "of at least", format(min)),
+      if (max < Inf) paste(if (open) "below" else "of at most", format(max))
+    )
+    must <- paste(c("be a finite number", paste(bounds, collapse = " and ")),
+                  collapse = if (length(bounds)) " " else "")
+    abort_arg(arg, must, describe(x))
+  }
+  as.double(x)
+}
+
+# One of `choices`; a vector equal to all of them means the first, as in
+# match.arg().
+check_choice <- function(x, arg, choices) {
+  if (identical(x, choices)) return(choices[1])
+  if (!is.character(x) || length(x) != 1 || is.na(x) || !x %in% choices) {
+    abort_arg(arg, paste("be one of", paste(dQuote(choices, FALSE), collapse = ", ")),
+              describe(x))
+  }
+  x
+}
+
+check_string <- function(x, arg) {
+  if (!is.character(x) || length(x) != 1 || is.na(x) || !nzchar(x)) {
+    abort_arg(arg, "be a single character string", describe(x))
+  }
+  x
+}
+
+# Unused arguments in `...` are mistakes (a misspelt name): say which.
+check_dots_empty <- function(...) {
+  if (...length() > 0) {
+    given <- names(list(...))
+    given <- if (is.null(given)) rep("", ...length()) else given
+    given[given == ""] <- "an unnamed one"
+    abort("Unused argument", if (length(given) > 1) "s", " in `...`: ",
+          paste(given, collapse = ", "), ".")
+  }
+}

@@ -1,0 +1,237 @@
+# EM for pPCA. The core computes one map; the loop is here, and with it
+# acceleration, convergence, history, progress and interrupts.
+#
+# A state is a list with the parameters, their total log-likelihood `loglik`,
+# their `sigma2`, and whatever its step() needs. step(state) returns a better
+# state, or NULL where there is none. Parameters are in core units.
+
+# Runs step() from `state` until an iteration gains less than tol nats per
+# observation. An interrupt ends the loop with the last finished state.
+iterate <- function(state, step, control, n) {
+  before <- control$start
+  maps <- if (is.null(before)) 0L else before$iterations
+  history <- list(c(maps + 1, state$loglik, state$sigma2))
+  maps <- maps + 1L
+  converged <- FALSE
+  bar <- progress_start(control$progress, control$maxit, "EM")
+  on.exit(progress_end(bar))
+  interrupted <- tryCatch({
+    while (!converged && maps < control$maxit) {
+      new <- step(state)
+      gain <- (new$loglik - state$loglik) / n
+      if (gain >= 0) state <- new             # rounding may take a last bit
+      maps <- maps + new$maps
+      history[[length(history) + 1]] <- c(maps, state$loglik, state$sigma2)
+      converged <- gain < control$tol
+      progress_update(bar, maps)
+    }
+    FALSE
+  }, interrupt = function(condition) TRUE)
+  if (interrupted) {
+    warning("Interrupted after ", maps, " EM maps; this is the fit so far, and ",
+            "`update(fit, maxit = )` continues it.", call. = FALSE)
+  } else if (!converged) {
+    warning("EM has not converged after ", maps, " maps; ",
+            "`update(fit, maxit = )` continues it.", call. = FALSE)
+  }
+  history <- do.call(rbind, history)
+  list(state = state, converged = converged, iterations = maps,
+       history = data.frame(iteration = as.integer(history[, 1]),
+                            loglik = history[, 2], sigma2 = history[, 3]))
+}
+
+# ---- complete data ------------------------------------------------------
+
+solve_em_complete <- function(data, k, sigma2, control) {
+  trace <- sum(.Call(C_data_squares, data$x, data$mu, data$unit)) / data$n
+  data$trace <- trace
+  if (trace == 0 || (is.null(sigma2) && k >= min(data$n - data$centred, data$p))) {
+    stop_rank(data, k)
+  }
+  start <- start_complete(data, k, sigma2, control$start)
+  step <- if (control$accelerate) ritz_step(data, k, sigma2) else
+    plain_step(data, k, sigma2)
+  run <- iterate(step(start), step, control, data$n)
+  state <- run$state
+  eigen <- if (control$accelerate) state$subspace$values else
+    sort(colSums(state$w^2), decreasing = TRUE) + state$sigma2
+  list(w = .Call(C_ppca_canonical, state$w), sigma2 = state$sigma2,
+       loglik = state$loglik, values = eigen, trace = trace,
+       history = run$history, converged = run$converged,
+       iterations = run$iterations, route = "em")
+}
+
+# The noise variance may fall to what rounding leaves, where k reaches the rank.
+check_noise <- function(data, k, sigma2, fixed) {
+  if (is.null(fixed) && !(sigma2 > 1e-13 * data$trace / data$p)) stop_rank(data, k)
+}
+
+stop_rank <- function(data, k) {
+  route <- if (data$p <= data$n) "covariance" else "gram"
+  eigen <- data_eigen(data, min(k, data$n, data$p), route)
+  check_rank(eigen, data, k)
+  abort_arg("k", "be smaller: EM finds no noise left", k)
+}
+
+start_complete <- function(data, k, sigma2, start) {
+  if (is.null(start)) {
+    size <- data$trace / (2 * data$p)
+    w <- matrix(stats::rnorm(data$p * k, sd = sqrt(size / k)), data$p, k)
+    return(list(w = w, sigma2 = if (is.null(sigma2)) size else sigma2 / data$u^2))
+  }
+  list(w = unname(start$loadings) / data$u,
+       sigma2 = (if (is.null(sigma2)) start$sigma2 else sigma2) / data$u^2)
+}
+
+# One product S W, then the best W within the span of the current directions,
+# that product and the previous step. The first call has no subspace yet.
+ritz_step <- function(data, k, sigma2) {
+  function(state) {
+    subspace <- .Call(C_em_ritz, data$x, data$mu, data$unit, state$w, state$subspace)
+    check_status(subspace$status)
+    best <- solve_ppca(
+      list(values = subspace$values, vectors = subspace$u, trace = data$trace),
+      k, sigma2, data$u
+    )
+    check_noise(data, k, best$sigma2, sigma2)
+    list(w = best$w, sigma2 = best$sigma2, loglik = data$n * best$loglik,
+         subspace = subspace, maps = 1L)
+  }
+}
+
+# A map evaluates the likelihood of the parameters that it starts from, so a
+# state carries its own successor.
+plain_step <- function(data, k, sigma2) {
+  fixed <- if (is.null(sigma2)) -1 else sigma2 / data$u^2
+  function(state) {
+    from <- if (is.null(state$successor)) state else state$successor
+    to <- .Call(C_em_step, data$x, data$mu, data$unit, from$w, from$sigma2,
+                data$trace, fixed)
+    if (to$status == STATUS$not_positive) stop_rank(data, k)
+    check_status(to$status)
+    check_noise(data, k, to$sigma2, sigma2)
+    list(w = from$w, sigma2 = from$sigma2, loglik = data$n * to$loglik,
+         successor = to[c("w", "sigma2")], maps = 1L)
+  }
+}
+
+# ---- missing cells ------------------------------------------------------
+
+solve_em_missing <- function(data, k, sigma2, control) {
+  data$patterns <- .Call(C_missing_patterns, data$x)
+  map <- missing_map(data, sigma2)
+  start <- start_missing(data, k, sigma2, control$start)
+  step <- if (control$accelerate) squarem_step(map) else successor_step(map)
+  run <- iterate(evaluate_state(map, start), step, control, data$n)
+  state <- run$state
+  check_missing_noise(state, data, k, sigma2)
+  w <- .Call(C_ppca_canonical, state$w)
+  posterior <- .Call(C_missing_posterior, data$x, state$mu, data$unit,
+                     data$patterns, w, state$sigma2, FALSE, FALSE)
+  check_status(posterior$status)
+  values <- colSums(w^2) + state$sigma2
+  shift <- log_units(data)
+  run$history$loglik <- run$history$loglik - shift
+  list(w = w, mu = state$mu, sigma2 = state$sigma2,
+       loglik = state$loglik - shift, values = values,
+       trace = sum(values) + (data$p - k) * state$sigma2,
+       scores = posterior$mean, history = run$history,
+       converged = run$converged, iterations = run$iterations, route = "em")
+}
+
+check_missing_noise <- function(state, data, k, sigma2) {
+  spread <- state$sigma2 + sum(state$w^2) / data$p
+  if (is.null(sigma2) && state$sigma2 < 1e-12 * spread) {
+    abort_arg("k", "be smaller: with this many dimensions the observed cells are fitted exactly and no noise is left",
+              k)
+  }
+}
+
+# The map of the core as a function of list(w, mu, sigma2); NULL where it left
+# the range of positive definite matrices.
+missing_map <- function(data, sigma2) {
+  fix_mu <- !data$centred
+  fix_sigma2 <- !is.null(sigma2)
+  function(at) {
+    to <- .Call(C_missing_em, data$x, at$mu, data$unit, data$patterns, at$w,
+                at$sigma2, fix_mu, fix_sigma2)
+    if (to$status != STATUS$ok || !is.finite(to$loglik)) NULL else to
+  }
+}
+
+# The principal components of the data with each missing cell at its column's
+# mean. A column without loadings would be a stationary point: disturb it.
+start_missing <- function(data, k, sigma2, start) {
+  if (!is.null(start)) {
+    return(list(w = unname(start$loadings) / data$u, mu = unname(start$mean),
+                sigma2 = (if (is.null(sigma2)) start$sigma2 else sigma2) / data$u^2))
+  }
+  eigen <- data_eigen(data, min(k, data$n), choose_route(data$n, data$p, k))
+  if (eigen$status == STATUS$lapack) check_status(eigen$status)
+  eigen <- pad_eigen(eigen, data$p, k)
+  at <- solve_ppca(eigen, k, NULL, data$u)
+  size <- sqrt(eigen$trace / data$p)
+  if (!(size > 0)) stop_rank(data, k)
+  idle <- colSums(at$w^2) < 1e-6 * size^2
+  at$w[, idle] <- stats::rnorm(data$p * sum(idle), sd = 0.01 * size)
+  noise <- max(at$sigma2, 1e-3 * size^2)
+  list(w = at$w, mu = data$mu,
+       sigma2 = if (is.null(sigma2)) noise else sigma2 / data$u^2)
+}
+
+# A state with its likelihood and its successor under the map.
+evaluate_state <- function(map, at, maps = 1L) {
+  to <- map(at)
+  if (is.null(to)) return(NULL)
+  c(at[c("w", "mu", "sigma2")],
+    list(loglik = to$loglik, successor = to[c("w", "mu", "sigma2")], maps = maps))
+}
+
+successor_step <- function(map) {
+  function(state) {
+    new <- evaluate_state(map, state$successor)
+    if (is.null(new)) check_status(STATUS$not_positive)
+    new
+  }
+}
+
+# SQUAREM (Varadhan and Roland 2008, scheme S3): from theta0 and its successors
+# theta1 and theta2, the extrapolation theta0 - 2 a r + a^2 v with
+# r = theta1 - theta0, v = theta2 - theta1 - r, a = -|r| / |v|. Kept if it is at
+# least as likely as theta1, else theta1 is.
+squarem_step <- function(map) {
+  longest <- 4
+  function(state) {
+    next1 <- evaluate_state(map, state$successor)
+    if (is.null(next1)) check_status(STATUS$not_positive)
+    t0 <- flatten(state, state)
+    t1 <- flatten(next1, state)
+    t2 <- flatten(next1$successor, state)
+    r <- t1 - t0
+    v <- t2 - t1 - r
+    size <- sqrt(sum(r^2) / sum(v^2))
+    if (!is.finite(size) || size <= 1) return(next1)
+    size <- min(size, longest)
+    if (size == longest) longest <<- 4 * longest
+    far <- evaluate_state(map, unflatten(t0 + 2 * size * r + size^2 * v, state), 2L)
+    if (is.null(far) || far$loglik < next1$loglik) {
+      longest <<- max(4, longest / 4)
+      next1$maps <- 2L
+      return(next1)
+    }
+    far
+  }
+}
+
+# Parameters as one vector in which a unit step means about as much everywhere:
+# loadings and mean in noise units of the state `at`, the log of sigma2.
+flatten <- function(theta, at) {
+  c(theta$w / sqrt(at$sigma2), (theta$mu - at$mu), log(theta$sigma2))
+}
+
+unflatten <- function(vector, at) {
+  size <- length(at$w)
+  list(w = array(vector[seq_len(size)] * sqrt(at$sigma2), dim(at$w)),
+       mu = at$mu + vector[size + seq_along(at$mu)],
+       sigma2 = exp(vector[length(vector)]))
+}

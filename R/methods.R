@@ -1,0 +1,505 @@
+# Methods of fitted models.
+
+# ---- data that a method asks for ----------------------------------------
+
+# The data that a method was given, or else those that the model was fitted to:
+# kept in the fit, or found again through its call.
+data_of <- function(object, newdata, arg = "newdata", env = parent.frame(2)) {
+  if (!is.null(newdata)) return(newdata)
+  if (!is.null(object$x)) return(object$x)
+  source <- if (is.null(object$terms)) object$call$x else object$call$data
+  found <- tryCatch(eval(source, env), error = function(e) NULL)
+  if (is.null(found) || !is_data(found) || nrow(found) != object$n) {
+    abort("`", arg, "` must be given: the fit holds no data, and `",
+          paste(deparse(source, nlines = 1), collapse = ""),
+          "` is not (or no longer) the data it was fitted to. ",
+          "A fit with `keep_data = TRUE` remembers them.")
+  }
+  found
+}
+
+is_data <- function(x) is.data.frame(x) || is.matrix(x) || is_s4_matrix(x)
+
+# The model in units in which no square over- or underflows: the arguments that
+# the core wants, with `s` a power of two.
+core_model <- function(object) {
+  sd <- if (is.null(object$scale)) rep(1, object$p) else unname(object$scale)
+  s <- 2^floor(log2(sqrt(object$sigma2) + max(abs(object$loadings))))
+  list(mu = unname(object$mean), unit = 1 / (sd * s),
+       w = unname(object$loadings) / s, sigma2 = object$sigma2 / s^2)
+}
+
+# E(z | x), posterior covariances by pattern and log densities of the rows of x
+# (on the model's scale), from one pass.
+posterior_pass <- function(object, x, cov = FALSE, loglik = FALSE) {
+  model <- core_model(object)
+  patterns <- .Call(C_missing_patterns, x)
+  out <- .Call(C_missing_posterior, x, model$mu, model$unit, patterns, model$w,
+               model$sigma2, cov, loglik)
+  check_status(out$status)
+  out$pattern <- patterns$pattern + 1L
+  out
+}
+
+# n x k posterior means of conformed data.
+latent_of <- function(object, data) {
+  z <- if (data$missing) {
+    posterior_pass(object, data$x)$mean
+  } else {
+    model <- core_model(object)
+    latent_means(data$x, model$mu, model$unit, model$w, model$sigma2)
+  }
+  dimnames(z) <- list(rownames(data$raw), colnames(object$loadings))
+  z
+}
+
+# Loadings on the scale of the (transformed) data: scale_j W_j.
+data_loadings <- function(object) {
+  w <- object$loadings
+  if (is.null(object$scale)) w else w * unname(object$scale)
+}
+
+# mu + W z for each row of z (n x k), on the scale of the user's data.
+reconstruct <- function(object, z) {
+  y <- tcrossprod(cbind(1, z), cbind(object$mean, data_loadings(object)))
+  dimnames(y) <- list(rownames(z), object$features)
+  transform_inverse(object$transform, y)
+}
+
+# ---- predictions ---------------------------------------------------------
+
+#' Latent positions and reconstructions from a fitted model
+#'
+#' @param object a fitted [ppca()] model.
+#' @param newdata a matrix, data frame or sparse matrix with the features of
+#'   the fit; named columns are matched by name, and columns that the fit does
+#'   not use are ignored. May hold `NA`. For `fitted()` there is none: it uses
+#'   the scores in the fit.
+#' @param type `"latent"` for the posterior means E(z | x), n x k;
+#'   `"reconstruction"` for mu + W E(z | x), n x p, on the scale of the data,
+#'   missing cells included.
+#' @param ... unused.
+#' @return A matrix with one row per row of `newdata`. Without `newdata` (or
+#'   with `NULL`), that of the data the model was fitted to.
+#' @references Tipping and Bishop (1999), section 3.1: p(z | x) =
+#'   N(M^-1 W'(x - mu), sigma2 M^-1), M = W'W + sigma2 I.
+#' @examples
+#' x <- as.matrix(iris[1:4])
+#' fit <- ppca(x, k = 2)
+#' head(predict(fit, x))
+#' head(predict(fit, x, type = "reconstruction"))
+#' @export
+predict.ppca <- function(object, newdata = NULL,
+                         type = c("latent", "reconstruction"), ...) {
+  check_dots_empty(...)
+  type <- check_choice(type, "type", c("latent", "reconstruction"))
+  z <- if (is.null(newdata)) object$scores else
+    latent_of(object, conform(object, newdata))
+  if (type == "latent") z else reconstruct(object, z)
+}
+
+#' @rdname predict.ppca
+#' @export
+fitted.ppca <- function(object, ...) {
+  check_dots_empty(...)
+  reconstruct(object, object$scores)
+}
+
+#' Residuals of a fitted model
+#'
+#' Data minus reconstruction, on the scale of the data.
+#'
+#' @inheritParams predict.ppca
+#' @param newdata data to take the residuals of; by default the data that the
+#'   model was fitted to, which must be in the fit (`keep_data = TRUE`) or still
+#'   be found under the name used in the call.
+#' @return A dense n x p matrix, `NA` where a cell is missing.
+#' @examples
+#' fit <- ppca(as.matrix(iris[1:4]), k = 2)
+#' colMeans(residuals(fit)^2)
+#' @export
+residuals.ppca <- function(object, newdata = NULL, ...) {
+  check_dots_empty(...)
+  data <- conform(object, data_of(object, newdata))
+  as.matrix(data$raw) - reconstruct(object, latent_of(object, data))
+}
+
+#' Posterior distribution of the latent variables
+#'
+#' p(z | x) for each row, given its observed cells. For pPCA it is the normal
+#' distribution with mean M^-1 W'(x - mu) and covariance sigma2 M^-1,
+#' M = W'W + sigma2 I, where W and mu are those of the observed features.
+#'
+#' @param object a fitted model.
+#' @param newdata the data, as in [predict.ppca()]; by default the data that
+#'   the model was fitted to, which must be in the fit (`keep_data = TRUE`) or
+#'   still be found under the name used in the call.
+#' @param ... unused.
+#' @return A list of class `latent_posterior` with
+#'   \item{mean}{n x k posterior means.}
+#'   \item{variance}{n x k posterior variances, the diagonals of the
+#'     covariances.}
+#'   \item{cov}{k x k x u array of posterior covariances, one for each of the u
+#'     patterns of missing cells (u = 1 for complete data).}
+#'   \item{pattern}{for each row, which of the u covariances is its own.}
+#'   A row without any observed cell has the prior, N(0, I).
+#' @references Tipping and Bishop (1999), section 3.1.
+#' @examples
+#' x <- as.matrix(iris[1:4])
+#' x[1, 1:2] <- NA
+#' fit <- ppca(x, k = 2)
+#' post <- posterior(fit, x)
+#' head(post$variance)
+#' post$cov[, , post$pattern[1]]
+#' @export
+posterior <- function(object, newdata = NULL, ...) UseMethod("posterior")
+
+#' @rdname posterior
+#' @export
+posterior.ppca <- function(object, newdata = NULL, ...) {
+  check_dots_empty(...)
+  data <- conform(object, data_of(object, newdata))
+  out <- posterior_pass(object, data$x, cov = TRUE)
+  latent <- colnames(object$loadings)
+  cov <- unpack_covariances(out$cov, object$k, latent)
+  variance <- matrix(apply(cov, 3, diag), ncol = object$k, byrow = TRUE)
+  names <- list(rownames(data$raw), latent)
+  structure(
+    list(mean = structure(out$mean, dimnames = names),
+         variance = structure(variance[out$pattern, , drop = FALSE],
+                              dimnames = names),
+         cov = cov, pattern = out$pattern),
+    class = "latent_posterior"
+  )
+}
+
+# u x k(k+1)/2 lower triangles, by columns, to k x k x u.
+unpack_covariances <- function(packed, k, latent) {
+  place <- matrix(0L, k, k)
+  place[lower.tri(place, diag = TRUE)] <- seq_len(k * (k + 1) / 2)
+  place[upper.tri(place)] <- t(place)[upper.tri(place)]
+  array(t(packed[, place, drop = FALSE]), c(k, k, nrow(packed)),
+        dimnames = list(latent, latent, NULL))
+}
+
+#' @export
+print.latent_posterior <- function(x, ...) {
+  cat(sprintf("Posterior of %d latent dimensions for %d observations, %d %s\n",
+              ncol(x$mean), nrow(x$mean), dim(x$cov)[3],
+              if (dim(x$cov)[3] == 1) "covariance" else
+                "covariances (patterns of missing cells)"))
+  cat("Means:\n")
+  print(utils::head(x$mean))
+  cat("Standard deviations:\n")
+  print(utils::head(sqrt(x$variance)))
+  invisible(x)
+}
+
+#' Fill in missing cells
+#'
+#' Replaces each missing cell by its mean given the observed cells of its row,
+#' or draws all missing cells of a row jointly from their conditional
+#' distribution (proper draws for multiple imputation, given the fitted
+#' parameters).
+#'
+#' @param object a fitted model.
+#' @param newdata data with missing cells, as in [predict.ppca()]; by default
+#'   the data that the model was fitted to.
+#' @param draws 0 for the conditional mean; m for m random completions.
+#' @param ... unused.
+#' @return `newdata` (its features, in the order of the fit) with the missing
+#'   cells filled in and all others untouched: a matrix, or a data frame if
+#'   `newdata` is one. With `draws` a list of that many. With a `transform` the
+#'   mean is taken on the transformed scale and mapped back.
+#' @examples
+#' x <- as.matrix(iris[1:4])
+#' x[cbind(1:20, rep(1:4, 5))] <- NA
+#' fit <- ppca(x, k = 2)
+#' head(impute(fit, x))
+#' set.seed(1)
+#' several <- impute(fit, x, draws = 5)
+#' sapply(several, function(one) one[1, 1])
+#' @export
+impute <- function(object, newdata = NULL, draws = 0, ...) UseMethod("impute")
+
+#' @rdname impute
+#' @export
+impute.ppca <- function(object, newdata = NULL, draws = 0, ...) {
+  check_dots_empty(...)
+  draws <- check_count(draws, "draws", 0)
+  given <- data_of(object, newdata)
+  data <- conform(object, given)
+  post <- posterior_pass(object, data$x, cov = draws > 0)
+  complete <- function(z, noise) {
+    out <- fill_cells(object, data$raw, z, noise)
+    if (is.data.frame(given)) as.data.frame(out) else out
+  }
+  if (draws == 0) return(complete(post$mean, 0))
+  cov <- unpack_covariances(post$cov, object$k, NULL)
+  roots <- lapply(seq_len(dim(cov)[3]), function(u) {
+    chol(matrix(cov[, , u], object$k))
+  })
+  rows <- split(seq_along(post$pattern), post$pattern)
+  lapply(seq_len(draws), function(draw) {
+    complete(draw_latent(post$mean, roots, rows), sqrt(object$sigma2))
+  })
+}
+
+# z ~ N(mean_i, R_u'R_u) for the rows of each pattern u.
+draw_latent <- function(mean, roots, rows) {
+  z <- matrix(stats::rnorm(length(mean)), nrow(mean), ncol(mean))
+  for (u in seq_along(rows)) {
+    z[rows[[u]], ] <- z[rows[[u]], , drop = FALSE] %*% roots[[u]]
+  }
+  mean + z
+}
+
+# The missing cells of x at mu + W z plus noise of that standard deviation.
+fill_cells <- function(object, x, z, noise) {
+  if (is_sparse(x)) return(fill_sparse(object, x, z, noise))
+  w <- data_loadings(object)
+  sd <- if (is.null(object$scale)) rep(1, object$p) else object$scale
+  for (j in seq_len(ncol(x))) {
+    rows <- which(is.na(x[, j]))
+    if (!length(rows)) next
+    y <- object$mean[[j]] + z[rows, , drop = FALSE] %*% w[j, ]
+    if (noise > 0) y <- y + noise * sd[[j]] * stats::rnorm(length(rows))
+    x[rows, j] <- transform_inverse(object$transform, y)
+  }
+  x
+}
+
+fill_sparse <- function(object, x, z, noise) {
+  cells <- which(is.na(x@x))
+  row <- x@i[cells] + 1L
+  column <- rep(seq_len(ncol(x)), diff(x@p))[cells]
+  w <- data_loadings(object)
+  sd <- if (is.null(object$scale)) rep(1, object$p) else object$scale
+  y <- object$mean[column] +
+    rowSums(z[row, , drop = FALSE] * w[column, , drop = FALSE])
+  if (noise > 0) y <- y + noise * sd[column] * stats::rnorm(length(cells))
+  x@x[cells] <- unname(y)
+  x
+}
+
+#' Generate data from a fitted model
+#'
+#' @param object a fitted model.
+#' @param nsim number of observations to generate.
+#' @param seed `NULL` to draw from R's generator as it is, or a number for
+#'   [set.seed()]; the generator is then put back as it was.
+#' @param type `"ancestral"` draws z from the prior and then x given z, noise
+#'   included; `"mean"` gives the mean of x given z, without the noise.
+#' @param ... unused.
+#' @return An `nsim` x p matrix on the scale of the data, with the state of the
+#'   generator as attribute `"seed"`, as [stats::simulate()] asks.
+#' @examples
+#' fit <- ppca(as.matrix(iris[1:4]), k = 2)
+#' simulate(fit, 3, seed = 1)
+#' @importFrom stats simulate
+#' @export
+simulate.ppca <- function(object, nsim = 1, seed = NULL,
+                          type = c("ancestral", "mean"), ...) {
+  check_dots_empty(...)
+  nsim <- check_count(nsim, "nsim", 0)
+  type <- check_choice(type, "type", c("ancestral", "mean"))
+  state <- seed_state(seed)
+  on.exit(state$restore())
+  z <- matrix(stats::rnorm(nsim * object$k), nsim, object$k)
+  y <- tcrossprod(cbind(1, z), cbind(object$mean, data_loadings(object)))
+  if (type == "ancestral") {
+    sd <- if (is.null(object$scale)) rep(1, object$p) else object$scale
+    y <- y + stats::rnorm(length(y)) * rep(sqrt(object$sigma2) * sd, each = nsim)
+  }
+  dimnames(y) <- list(NULL, object$features)
+  structure(transform_inverse(object$transform, y), seed = state$seed)
+}
+
+# The convention of stats::simulate().
+seed_state <- function(seed) {
+  if (!exists(".Random.seed", envir = globalenv(), inherits = FALSE)) stats::runif(1)
+  before <- get(".Random.seed", envir = globalenv())
+  if (is.null(seed)) return(list(seed = before, restore = function() NULL))
+  seed <- check_number(seed, "seed", -.Machine$integer.max, .Machine$integer.max)
+  set.seed(seed)
+  list(seed = structure(seed, kind = as.list(RNGkind())),
+       restore = function() assign(".Random.seed", before, envir = globalenv()))
+}
+
+# ---- likelihood ----------------------------------------------------------
+
+#' Log-likelihood of a fitted model
+#'
+#' Exact, in nats, on the scale of the data that were passed: scaling and
+#' transform enter with their log-Jacobian. Missing cells are integrated out.
+#' [stats::AIC()] and [stats::BIC()] work on the result.
+#'
+#' @inheritParams residuals.ppca
+#' @param newdata `NULL` for the data of the fit; or other data, for example
+#'   held-out ones.
+#' @param by `"total"` for the sum over observations, `"observation"` for a
+#'   vector with the log density of each row (this needs the data).
+#' @return An object of class `logLik` with attributes `df` (free parameters)
+#'   and `nobs` (rows), or a numeric vector.
+#' @details Free parameters: p means if estimated, p k - k (k - 1) / 2
+#'   loadings, 1 noise variance if estimated, and p scales with
+#'   `scale = TRUE`.
+#' @examples
+#' fit <- ppca(as.matrix(iris[1:4]), k = 2)
+#' logLik(fit)
+#' BIC(fit)
+#' head(logLik(fit, iris, by = "observation"))
+#' @importFrom stats logLik
+#' @export
+logLik.ppca <- function(object, newdata = NULL, by = c("total", "observation"),
+                        ...) {
+  check_dots_empty(...)
+  by <- check_choice(by, "by", c("total", "observation"))
+  if (is.null(newdata) && by == "total") {
+    return(as_loglik(object$loglik, object, object$n))
+  }
+  data <- conform(object, data_of(object, newdata))
+  each <- posterior_pass(object, data$x, loglik = TRUE)$loglik +
+    transform_log_jacobian(object$transform, data$x)
+  if (by == "observation") return(structure(each, names = rownames(data$raw)))
+  as_loglik(sum(each), object, length(each))
+}
+
+as_loglik <- function(value, object, nobs) {
+  structure(value, df = object$df, nobs = nobs, class = "logLik")
+}
+
+#' @importFrom stats nobs
+#' @export
+nobs.ppca <- function(object, ...) object$n
+
+#' Parameters of a fitted model
+#'
+#' @inheritParams predict.ppca
+#' @return A list: `loadings` (p x k), `mean` (p), `sigma2`, and `scale` (p)
+#'   where features were scaled.
+#' @examples
+#' coef(ppca(as.matrix(iris[1:4]), k = 2))
+#' @importFrom stats coef
+#' @export
+coef.ppca <- function(object, ...) {
+  object[c("loadings", "mean", "sigma2", if (!is.null(object$scale)) "scale")]
+}
+
+# ---- update --------------------------------------------------------------
+
+#' Refit a model, or continue its iterations
+#'
+#' With `maxit` or `tol`, an EM fit goes on from where it stopped, up to `maxit`
+#' maps in all. Other arguments change the call, as [stats::update()] does, and
+#' fit anew. The data are those in the fit (`keep_data = TRUE`) or are looked up
+#' under the name used in the call.
+#'
+#' @inheritParams predict.ppca
+#' @param ... arguments of [ppca()] to change.
+#' @param maxit total number of EM maps, those already made included.
+#' @param tol new tolerance, see [em_control()].
+#' @return A fitted model.
+#' @examples
+#' x <- mnist1000$x[1:200, ] / 255
+#' fit <- suppressWarnings(
+#'   ppca(x, k = 5, method = "em", control = em_control(maxit = 3)))
+#' fit <- update(fit, maxit = 100)
+#' fit$converged
+#' update(fit, k = 6)
+#' @importFrom stats update
+#' @export
+update.ppca <- function(object, ..., maxit = NULL, tol = NULL) {
+  call <- object$call
+  changed <- as.list(match.call(expand.dots = FALSE)$...)
+  for (name in names(changed)) call[[name]] <- changed[[name]]
+  if (!is.null(maxit) || !is.null(tol)) {
+    settings <- unclass(object$control)
+    if (!is.null(maxit)) settings$maxit <- maxit
+    if (!is.null(tol)) settings$tol <- tol
+    if (object$method == "em") settings$start <- object
+    call$control <- do.call(em_control, settings)
+  }
+  if (!is.null(object$x) && !any(c("x", "data") %in% names(changed))) {
+    if (is.null(object$terms)) call$x <- object$x else call$data <- as.data.frame(object$x)
+  }
+  eval(call, parent.frame())
+}
+
+# ---- printing ------------------------------------------------------------
+
+#' @export
+print.ppca <- function(x, ...) {
+  cat("Probabilistic PCA: ", x$n, " observations, ", x$p, " features, k = ", x$k,
+      "\n", sep = "")
+  cat("Fitted by ", describe_method(x), "\n", sep = "")
+  if (x$observed < x$n * x$p) {
+    cat(sprintf("Missing cells: %.0f (%.1f %%)\n", x$n * x$p - x$observed,
+                100 * (1 - x$observed / (x$n * x$p))))
+  }
+  if (!is.null(x$transform)) cat("Transform: ", format(x$transform), "\n", sep = "")
+  cat(sprintf("Noise variance sigma2: %s%s\n", format(x$sigma2, digits = 4),
+              if (x$fixed) " (fixed)" else ""))
+  cat(sprintf("Variance explained: %.1f %%\n", 100 * variance_explained(x)))
+  cat(sprintf("Log-likelihood: %s (%s nats per observation), %s parameters\n",
+              format(x$loglik, digits = 8), format(x$loglik / x$n, digits = 7),
+              format(x$df)))
+  invisible(x)
+}
+
+describe_method <- function(x) {
+  if (x$method == "mle") {
+    return(switch(x$route,
+      covariance = "closed form (covariance matrix)",
+      gram = "closed form (Gram matrix)",
+      krylov = "closed form (block Lanczos)"
+    ))
+  }
+  sprintf("EM, %d maps, %s", x$iterations,
+          if (x$converged) "converged" else "not converged")
+}
+
+# Share of the total variance in the k leading directions.
+variance_explained <- function(x) {
+  sum(x$values[seq_len(x$k)]) / x$trace
+}
+
+#' Summary of a fitted model
+#'
+#' @inheritParams predict.ppca
+#' @return An object of class `summary.ppca`: a list with the fit's `call`,
+#'   sizes, `loglik`, `AIC`, `BIC`, and `components`, a data frame with, for
+#'   each latent dimension, its eigenvalue, standard deviation, share and
+#'   cumulative share of the variance, and signal-to-noise ratio
+#'   lambda / sigma2.
+#' @examples
+#' summary(ppca(as.matrix(iris[1:4]), k = 2))
+#' @export
+summary.ppca <- function(object, ...) {
+  values <- object$values[seq_len(object$k)]
+  share <- values / object$trace
+  out <- list(
+    fit = object[c("call", "n", "p", "k", "method", "route", "converged",
+                   "iterations", "sigma2", "fixed", "loglik", "df", "observed",
+                   "transform", "values", "trace")],
+    AIC = stats::AIC(object), BIC = stats::BIC(object),
+    components = data.frame(
+      eigenvalue = values, sd = sqrt(values), share = share,
+      cumulative = cumsum(share), snr = values / object$sigma2,
+      row.names = colnames(object$loadings)
+    )
+  )
+  structure(out, class = "summary.ppca")
+}
+
+#' @export
+print.summary.ppca <- function(x, ...) {
+  cat("Call: ", paste(deparse(x$fit$call), collapse = "\n  "), "\n", sep = "")
+  print.ppca(x$fit)
+  cat(sprintf("AIC: %s, BIC: %s\n\n", format(x$AIC, digits = 8),
+              format(x$BIC, digits = 8)))
+  print(utils::head(x$components, 10), digits = 4)
+  more <- nrow(x$components) - 10
+  if (more > 0) cat("... and", more, "more dimensions\n")
+  invisible(x)
+}

@@ -1,0 +1,392 @@
+#' Probabilistic principal component analysis
+#'
+#' Fits x = W z + mu + noise, with z ~ N(0, I) of `k` dimensions and noise
+#' ~ N(0, sigma2 I), by maximum likelihood (Tipping and Bishop 1999). Unlike
+#' [stats::prcomp()] this is a probability model: it has a likelihood, so that
+#' AIC, BIC and held-out data can choose `k`; it fits and fills in data with
+#' missing cells exactly; and it generates data.
+#'
+#' @details
+#' **Closed form** (`method = "mle"`, the default for complete data). With
+#' eigenvalues lambda and eigenvectors U of the covariance matrix S (divisor n),
+#' sigma2 is the mean of the p - k smallest eigenvalues and
+#' W = U_k (Lambda_k - sigma2 I)^(1/2). The decomposition takes the cheapest
+#' exact route: S itself where p <= n, the n x n Gram matrix where p > n, and,
+#' where both n and p are large and `k` is at most a tenth of the smaller one,
+#' block Lanczos iteration to a relative residual of 1e-10. On every route
+#' sigma2 comes from the trace of S, so that the likelihood is exact.
+#'
+#' **EM** (`method = "em"`, and always with missing cells). Each row uses its
+#' observed cells alone, with its own posterior covariance; nothing is filled
+#' in. Missing cells are taken to be missing at random. See [em_control()].
+#'
+#' The loadings W are identified up to a rotation only. Here W'W is diagonal,
+#' columns are in order of decreasing variance, and the entry of each column
+#' that is largest in absolute value is positive.
+#'
+#' `NA` and `NaN` mark missing cells; `Inf` is an error. A row without any
+#' observed cell is kept, with the prior as its posterior; a column without any
+#' is an error.
+#'
+#' With `scale` or `transform`, likelihoods are still densities of the data as
+#' passed: the log-Jacobian is included.
+#'
+#' @param x the data, n observations in rows by p features in columns: a
+#'   numeric or integer matrix, a data frame with numeric columns, a sparse
+#'   matrix from the Matrix package (never filled in whole), or a one-sided
+#'   formula such as `~ .` or `~ a + log(b)` with `data`.
+#' @param k number of latent dimensions, from 1 to p - 1, and below the rank of
+#'   the centred data unless `sigma2` is given.
+#' @param ... further arguments for methods; none for these.
+#' @param method `"mle"` for the closed form, `"em"`, or `"auto"`: the closed
+#'   form if the data are complete.
+#' @param center `TRUE` to estimate the mean, `FALSE` for none, or a vector of
+#'   p known means.
+#' @param scale `FALSE`, `TRUE` to divide each feature by its standard
+#'   deviation (divisor n, so that S is the correlation matrix), or a vector of
+#'   p positive numbers. `TRUE` adds p to the degrees of freedom.
+#' @param sigma2 `NULL` to estimate the noise variance, or a positive number
+#'   that is kept. Directions with an eigenvalue below a fixed `sigma2` collapse:
+#'   their column of W is zero.
+#' @param transform `NULL` or an invertible transform such as [logit_pixels()]
+#'   that is applied to `x` first.
+#' @param control settings of EM from [em_control()].
+#' @param keep_data keep `x` in the fit, so that [residuals()][stats::residuals],
+#'   [impute()] and [update()][stats::update] need not find it again. By default
+#'   a fit holds no data.
+#' @param data a data frame in which to look up the variables of a formula.
+#'
+#' @return An object of class `ppca`, plain data that can be saved with
+#'   [saveRDS()]: a list with
+#'   \item{loadings}{W, p x k.}
+#'   \item{mean}{mu, length p (on the scale of the transformed data).}
+#'   \item{sigma2}{noise variance.}
+#'   \item{values}{known eigenvalues of S, decreasing: all min(n, p) on the
+#'     dense routes, `k` on the iterative one; with missing cells the `k`
+#'     leading eigenvalues of the fitted covariance.}
+#'   \item{trace}{total variance tr S; with missing cells of the fitted
+#'     covariance.}
+#'   \item{scores}{posterior means E(z | x) of the rows, n x k.}
+#'   \item{loglik}{total log-likelihood in nats.}
+#'   \item{history}{data frame with one row per EM map: `iteration`, `loglik`
+#'     (total), `sigma2`.}
+#'   \item{converged, iterations}{whether and after how many EM maps.}
+#'   \item{n, p, k, df, observed}{sizes, free parameters, observed cells.}
+#'   \item{method, route}{how it was fitted.}
+#'   \item{center, scale, transform, features, call}{what is needed to treat
+#'     new data alike.}
+#' @seealso [select_rank()] to choose `k`, [posterior()], [impute()],
+#'   [predict()][predict.ppca], [plot()][plot.ppca].
+#' @references Tipping, M. E. and Bishop, C. M. (1999). Probabilistic principal
+#'   component analysis. *Journal of the Royal Statistical Society B* 61,
+#'   611--622. \doi{10.1111/1467-9868.00196}
+#' @examples
+#' fit <- ppca(mnist1000$x / 255, k = 50)
+#' fit
+#' logLik(fit)
+#'
+#' # missing cells
+#' x <- as.matrix(iris[1:4])
+#' x[sample(length(x), 60)] <- NA
+#' fit <- ppca(x, k = 2)
+#' head(impute(fit, x))
+#' @export
+ppca <- function(x, k, ...) UseMethod("ppca")
+
+#' @rdname ppca
+#' @export
+ppca.default <- function(x, k, method = c("auto", "mle", "em"), center = TRUE,
+                         scale = FALSE, sigma2 = NULL, transform = NULL,
+                         control = em_control(), keep_data = FALSE, ...) {
+  check_dots_empty(...)
+  call <- ppca_call(match.call())
+  fit_ppca(x, k, method, center, scale, sigma2, transform, control, keep_data,
+           call)
+}
+
+#' @rdname ppca
+#' @export
+ppca.formula <- function(x, k, data = NULL, ...) {
+  if (!is.null(data) && !is.data.frame(data)) {
+    abort_arg("data", "be a data frame or NULL", describe(data))
+  }
+  if (is.null(data) && "." %in% all.vars(x)) {
+    abort_arg("data", "be a data frame where the formula has a `.`", "NULL")
+  }
+  call <- ppca_call(match.call())
+  frame <- formula_frame(x, if (is.null(data)) environment(x) else data, "x")
+  fit <- ppca.default(as.data.frame(frame), k, ...)
+  fit$call <- call
+  fit$terms <- strip_terms(attr(frame, "terms"))
+  fit
+}
+
+# The call as the user wrote it: the generic's name, not the method's.
+ppca_call <- function(matched) {
+  matched[[1]] <- quote(ppca)
+  matched
+}
+
+# Terms keep an environment, and with it whatever lived beside the formula.
+strip_terms <- function(terms) {
+  environment(terms) <- globalenv()
+  terms
+}
+
+fit_ppca <- function(x, k, method, center, scale, sigma2, transform, control,
+                     keep_data, call) {
+  raw <- as_data_matrix(x)
+  check_shape(raw)
+  k <- check_rank_argument(k, ncol(raw))
+  method <- check_choice(method, "method", c("auto", "mle", "em"))
+  if (!is.null(sigma2)) sigma2 <- check_number(sigma2, "sigma2", 0, open = TRUE)
+  transform <- check_transform(transform)
+  control <- check_control(control)
+  check_start(control$start, ncol(raw), k)
+  check_flag(keep_data, "keep_data")
+  check_vector_or_flag(center, "center", ncol(raw))
+  check_vector_or_flag(scale, "scale", ncol(raw), positive = TRUE)
+
+  if (!is.null(transform) && is_sparse(raw)) {
+    abort_arg("transform", "be NULL for a sparse matrix", format(transform))
+  }
+  x <- transform_forward(transform, raw, arg = "x")
+  data <- prepare_data(x, center, scale)
+  if (method == "mle" && data$missing) {
+    abort_arg("method", "be \"auto\" or \"em\" where cells are missing", "\"mle\"")
+  }
+  if (method == "auto") method <- if (data$missing) "em" else "mle"
+  solution <- if (method == "mle") {
+    solve_closed_form(data, k, sigma2)
+  } else if (data$missing) {
+    solve_em_missing(data, k, sigma2, control)
+  } else {
+    solve_em_complete(data, k, sigma2, control)
+  }
+  fit <- new_ppca(solution, data, k, sigma2, transform, method, control, call)
+  jacobian <- sum(transform_log_jacobian(transform, x))
+  fit$loglik <- fit$loglik + jacobian
+  fit$history$loglik <- fit$history$loglik + jacobian
+  if (!is.null(control$start)) {
+    fit$history <- rbind(control$start$history, fit$history)
+  }
+  if (keep_data) fit$x <- raw
+  fit
+}
+
+check_shape <- function(x) {
+  if (nrow(x) < 2) abort_arg("x", "have at least 2 rows", nrow(x))
+  if (ncol(x) < 2) abort_arg("x", "have at least 2 columns", ncol(x))
+}
+
+check_rank_argument <- function(k, p) check_count(k, "k", 1, p - 1)
+
+check_start <- function(start, p, k) {
+  if (is.null(start)) return()
+  if (start$p != p || start$k != k) {
+    abort_arg("start", sprintf("have %d features and %d latent dimensions", p, k),
+              sprintf("%d and %d", start$p, start$k))
+  }
+}
+
+check_vector_or_flag <- function(x, arg, p, positive = FALSE) {
+  if (is.logical(x) && length(x) == 1 && !is.na(x)) return()
+  ok <- is.numeric(x) && !is.object(x) && length(x) == p && all(is.finite(x)) &&
+    (!positive || all(x > 0))
+  if (!ok) {
+    abort_arg(arg, sprintf("be TRUE, FALSE or a vector of %d %sfinite numbers", p,
+                           if (positive) "positive " else ""), describe(x))
+  }
+}
+
+# ---- data in core units -------------------------------------------------
+
+# What the core needs besides x: `mu`, and `unit` = 1 / (scale u), where u is a
+# power of two near the largest deviation, so that no square over- or
+# underflows and the change of units is exact. log_unit: what one complete
+# observation's log density gains by it.
+prepare_data <- function(x, center, scale) {
+  p <- ncol(x)
+  columns <- summarise_columns(x)
+  never <- which(columns$count == 0)
+  if (length(never)) {
+    abort("`x` must have at least one observed cell in every column; ",
+          paste(vapply(utils::head(never, 5), column_label, "", x = x),
+                collapse = ", "),
+          if (length(never) > 1) " have none." else " has none.")
+  }
+  mu <- if (is.numeric(center)) as.double(center) else
+    if (center) columns$mean else double(p)
+  reach <- pmax(abs(columns$high - mu), abs(columns$low - mu))
+  sd <- column_scale(x, mu, columns, reach, scale)
+  spread <- max(reach / sd)
+  u <- if (spread > 0) 2^floor(log2(spread)) else 1
+  list(x = x, n = nrow(x), p = p, mu = mu, sd = sd, u = u, unit = 1 / (sd * u),
+       count = columns$count, missing = any(columns$count < nrow(x)),
+       centred = isTRUE(center), scaled = !isFALSE(scale),
+       estimated_scale = isTRUE(scale))
+}
+
+column_scale <- function(x, mu, columns, reach, scale) {
+  if (is.numeric(scale)) return(as.double(scale))
+  if (!scale) return(rep(1, ncol(x)))
+  constant <- which(reach == 0)
+  if (length(constant)) {
+    abort("`scale` must be FALSE, or leave out constant columns: ",
+          column_label(x, constant[1]), " has no variance.")
+  }
+  near <- 2^floor(log2(reach))          # squares of x / near cannot overflow
+  near * sqrt(.Call(C_data_squares, x, mu, 1 / near) / columns$count)
+}
+
+# ---- closed form --------------------------------------------------------
+
+ROUTES <- c(covariance = 0L, gram = 1L, krylov = 2L)
+
+# Dense decompositions cost the cube of the smaller dimension; iteration wins
+# once that is large and k far below it.
+choose_route <- function(n, p, k) {
+  m <- min(n, p)
+  if (m > 1000 && k <= m / 10) "krylov" else if (p <= n) "covariance" else "gram"
+}
+
+solve_closed_form <- function(data, k, sigma2) {
+  route <- choose_route(data$n, data$p, k)
+  eigen <- data_eigen(data, min(k, data$n), route)
+  if (eigen$status == STATUS$not_converged) {
+    route <- if (data$p <= data$n) "covariance" else "gram"
+    eigen <- data_eigen(data, min(k, data$n), route)
+  }
+  check_status(eigen$status)
+  if (is.null(sigma2)) check_rank(eigen, data, k)
+  eigen <- pad_eigen(eigen, data$p, k)
+  solution <- solve_ppca(eigen, k, sigma2, data$u)
+  solution$values <- eigen$values
+  solution$trace <- eigen$trace
+  solution$loglik <- data$n * solution$loglik
+  solution$history <- data.frame(iteration = 0L, loglik = solution$loglik,
+                                 sigma2 = solution$sigma2)
+  c(solution, list(route = route, converged = TRUE, iterations = 0L))
+}
+
+data_eigen <- function(data, k, route) {
+  .Call(C_ppca_eigen, data$x, data$mu, data$unit, as.integer(k), ROUTES[[route]])
+}
+
+# Loadings, noise variance and mean log-likelihood from k eigenpairs.
+solve_ppca <- function(eigen, k, sigma2, u) {
+  fixed <- if (is.null(sigma2)) -1 else sigma2 / u^2
+  .Call(C_ppca_solve, eigen$values[seq_len(k)], eigen$vectors, eigen$trace, fixed)
+}
+
+# More dimensions than rows are allowed where sigma2 is fixed: they are zero.
+pad_eigen <- function(eigen, p, k) {
+  more <- k - ncol(eigen$vectors)
+  if (more > 0) {
+    eigen$vectors <- cbind(eigen$vectors, matrix(0, p, more))
+  }
+  eigen$values <- pmax(c(eigen$values, rep(0, max(0, k - length(eigen$values)))), 0)
+  eigen
+}
+
+# An eigenvalue that rounding alone could have made counts as zero.
+check_rank <- function(eigen, data, k) {
+  values <- eigen$values
+  zero <- max(data$n, data$p) * .Machine$double.eps * max(values, 0)
+  rank <- sum(values > zero)
+  rest <- eigen$trace - sum(values[seq_len(min(k, length(values)))])
+  if (rank <= k && rest <= data$p * zero) {
+    abort_arg(
+      "k",
+      sprintf("be below %d, the rank of `x`%s", rank,
+              if (data$centred) " after centring" else ""),
+      paste0(k, ": with as many dimensions no noise is left")
+    )
+  }
+}
+
+# ---- the object ---------------------------------------------------------
+
+# From core units to the user's: lengths times u, variances times u^2.
+new_ppca <- function(solution, data, k, sigma2, transform, method, control,
+                     call) {
+  u <- data$u
+  latent <- paste0("z", seq_len(k))
+  features <- colnames(data$x)
+  mean <- if (is.null(solution$mu)) data$mu else solution$mu
+  structure(
+    list(
+      call = call,
+      loadings = structure(solution$w * u, dimnames = list(features, latent)),
+      mean = structure(mean, names = features),
+      sigma2 = if (is.null(sigma2)) solution$sigma2 * u^2 else sigma2,
+      values = solution$values * u^2,
+      trace = solution$trace * u^2,
+      scores = training_scores(solution, data, k, latent),
+      loglik = solution$loglik + log_units(data),
+      history = within_units(solution$history, data),
+      converged = solution$converged,
+      iterations = solution$iterations,
+      n = data$n, p = data$p, k = k,
+      df = free_parameters(data, k, is.null(sigma2)),
+      observed = sum(data$count),
+      method = method,
+      route = solution$route,
+      center = data$centred,
+      scale = if (data$scaled) structure(data$sd, names = features),
+      transform = transform,
+      features = features,
+      control = control[c("tol", "maxit", "accelerate", "progress")],
+      fixed = !is.null(sigma2)
+    ),
+    class = "ppca"
+  )
+}
+
+# Log density in core units to that of the data: the sum of log(unit) over
+# observed cells.
+log_units <- function(data) sum(data$count * log(data$unit))
+
+within_units <- function(history, data) {
+  history$loglik <- history$loglik + log_units(data)
+  history$sigma2 <- history$sigma2 * data$u^2
+  history
+}
+
+free_parameters <- function(data, k, free_sigma2) {
+  p <- data$p
+  p * data$centred + p * data$estimated_scale + p * k - k * (k - 1) / 2 +
+    free_sigma2
+}
+
+training_scores <- function(solution, data, k, latent) {
+  scores <- if (!is.null(solution$scores)) {
+    solution$scores
+  } else {
+    latent_means(data$x, data$mu, data$unit, solution$w, solution$sigma2)
+  }
+  dimnames(scores) <- list(rownames(data$x), latent)
+  scores
+}
+
+# E(z | x) = M^-1 W'(x - mu) for complete rows, M = W'W + sigma2 I.
+latent_means <- function(x, mu, unit, w, sigma2) {
+  m <- crossprod(w)
+  diag(m) <- diag(m) + sigma2
+  .Call(C_data_times, x, mu, unit, t(solve(m, t(w))))
+}
+
+# ---- status codes of the core -------------------------------------------
+
+STATUS <- list(ok = 0L, not_converged = 1L, not_positive = 2L, lapack = 3L)
+
+check_status <- function(status) {
+  if (status == STATUS$not_converged) {
+    abort("The eigenvalue iteration did not converge; choose a smaller `k`.")
+  }
+  if (status == STATUS$not_positive) {
+    abort("A covariance matrix is numerically singular; choose a smaller `k` ",
+          "or a larger `sigma2`.")
+  }
+  if (status != STATUS$ok) abort("LAPACK failed to decompose a matrix.")
+}

@@ -1,0 +1,245 @@
+#' Choose the number of latent dimensions
+#'
+#' Compares pPCA models of several ranks by an information criterion, by the
+#' evidence, or by how well they predict cells that they have not seen.
+#'
+#' @details
+#' `"bic"` and `"aic"` come from the exact likelihood. `"laplace"` is Minka's
+#' (2000) approximation to the log evidence, for complete data. `"heldout"` is
+#' cross-validation over cells: the cells are split at random into `folds`
+#' parts; for each part, a model is fitted by EM to the other cells and scored
+#' by the mean log density of the left-out cells given the cells of the same row
+#' that it has seen. It costs an EM fit per rank and fold.
+#'
+#' On complete data all ranks come from one eigen-decomposition.
+#'
+#' @param x the data, as in [ppca()].
+#' @param k candidates: a vector of whole numbers from 1 to p - 1. By default
+#'   all ranks up to 1 below the rank of the data, or to 10 for `"heldout"` and
+#'   for data with missing cells, where each rank is an EM fit.
+#' @param criterion which criterion chooses.
+#' @param center,scale,transform as in [ppca()].
+#' @param folds number of parts for `"heldout"`.
+#' @param control settings of EM from [em_control()].
+#' @return An object of class `rank_selection`: a list with `table`, a data
+#'   frame with a row per candidate (`k`, `df`, `sigma2`, `loglik`, `aic`,
+#'   `bic`, `laplace` where it applies, and `heldout`, in nats per cell, with
+#'   its standard error over folds, where asked for), the `criterion`, and the
+#'   chosen `k`.
+#' @references Minka, T. P. (2000). Automatic choice of dimensionality for PCA.
+#'   *Advances in Neural Information Processing Systems* 13.
+#' @examples
+#' set.seed(1)
+#' z <- matrix(rnorm(200 * 3), 200)
+#' x <- z %*% matrix(rnorm(30), 3) + 0.5 * matrix(rnorm(2000), 200)
+#' ranks <- select_rank(x)
+#' ranks
+#' plot(ranks)
+#' @export
+select_rank <- function(x, k = NULL,
+                        criterion = c("bic", "aic", "laplace", "heldout"),
+                        center = TRUE, scale = FALSE, transform = NULL,
+                        folds = 5, control = em_control()) {
+  criterion <- check_choice(criterion, "criterion",
+                            c("bic", "aic", "laplace", "heldout"))
+  raw <- as_data_matrix(x)
+  check_shape(raw)
+  folds <- check_count(folds, "folds", 2, 100)
+  transform <- check_transform(transform)
+  control <- check_control(control)
+  check_vector_or_flag(center, "center", ncol(raw))
+  check_vector_or_flag(scale, "scale", ncol(raw), positive = TRUE)
+  if (!is.null(k)) k <- check_candidates(k, ncol(raw))
+  if (!is.null(transform) && is_sparse(raw)) {
+    abort_arg("transform", "be NULL for a sparse matrix", format(transform))
+  }
+  y <- transform_forward(transform, raw, arg = "x")
+  data <- prepare_data(y, center, scale)
+  if (data$missing && criterion == "laplace") {
+    abort_arg("criterion", "be \"bic\", \"aic\" or \"heldout\" where cells are missing",
+              "\"laplace\"")
+  }
+  if (criterion == "heldout" && is_sparse(raw)) {
+    abort_arg("criterion", "be \"bic\", \"aic\" or \"laplace\" for a sparse matrix",
+              "\"heldout\"")
+  }
+  few <- data$missing || criterion == "heldout"
+  jacobian <- sum(transform_log_jacobian(transform, y))
+  table <- if (data$missing) {
+    ranks_by_em(y, default_ranks(k, data, few), center, scale, control, jacobian)
+  } else {
+    ranks_by_eigen(data, k, few, jacobian)
+  }
+  if (criterion == "heldout") {
+    table <- cbind(table, heldout_scores(y, table$k, center, scale, folds, control,
+                                         transform))
+  }
+  new_rank_selection(table, criterion, data)
+}
+
+check_candidates <- function(k, p) {
+  ok <- is.numeric(k) && !is.object(k) && length(k) > 0 && all(is.finite(k)) &&
+    all(k == round(k)) && all(k >= 1) && all(k < p) && !anyDuplicated(k)
+  if (!ok) {
+    abort_arg("k", sprintf("hold distinct whole numbers between 1 and %d", p - 1),
+              describe(k))
+  }
+  sort(as.integer(k))
+}
+
+default_ranks <- function(k, data, few, rank = min(data$n - data$centred, data$p)) {
+  if (!is.null(k)) return(k)
+  last <- max(1, min(rank - 1, data$p - 1, if (few) 10))
+  seq_len(last)
+}
+
+# All ranks from one decomposition.
+ranks_by_eigen <- function(data, k, few, jacobian) {
+  top <- if (is.null(k)) min(data$n, data$p) else min(max(k), data$n)
+  route <- choose_route(data$n, data$p, top)
+  eigen <- data_eigen(data, min(top, data$n, data$p), route)
+  check_status(eigen$status)
+  values <- pmax(eigen$values, 0)
+  zero <- max(data$n, data$p) * .Machine$double.eps * values[1]
+  rank <- sum(values > zero)
+  if (route != "krylov" && rank < 2) {
+    abort_arg("x", "have a rank of at least 2", rank)
+  }
+  if (!is.null(k) && route != "krylov" && max(k) >= rank) {
+    abort_arg("k", sprintf("be below %d, the rank of `x`", rank), max(k))
+  }
+  k <- default_ranks(k, data, few, rank)
+  profile <- .Call(C_ppca_profile, values, as.integer(k), data$p, eigen$trace, -1)
+  df <- vapply(k, function(one) free_parameters(data, one, TRUE), numeric(1))
+  loglik <- data$n * profile$loglik + log_units(data) + jacobian
+  table <- criteria_table(k, df, profile$sigma2 * data$u^2, loglik, data$n)
+  if (route != "krylov") {
+    table$laplace <- laplace_evidence(values, k, data$n, data$p, eigen$trace) +
+      log_units(data) + jacobian
+  }
+  table
+}
+
+ranks_by_em <- function(y, k, center, scale, control, jacobian) {
+  fits <- lapply(k, function(one) {
+    ppca.default(y, one, method = "em", center = center, scale = scale,
+                 control = control)
+  })
+  get <- function(what) vapply(fits, function(fit) as.double(fit[[what]]), 0)
+  criteria_table(k, get("df"), get("sigma2"), get("loglik") + jacobian, nrow(y))
+}
+
+criteria_table <- function(k, df, sigma2, loglik, n) {
+  data.frame(k = k, df = df, sigma2 = sigma2, loglik = loglik,
+             aic = -2 * loglik + 2 * df, bic = -2 * loglik + log(n) * df)
+}
+
+# Minka (2000), eq. 11-15, with N = n observations in d = p dimensions:
+#   log p(D | k) ~ log p(U) - N/2 sum_{j<=k} log lambda_j - N (d-k)/2 log v
+#                  + (m + k)/2 log 2 pi - 1/2 log |A_Z| - k/2 log N,
+#   log p(U) = -k log 2 + sum_{j<=k} [lgamma((d-j+1)/2) - (d-j+1)/2 log pi],
+#   |A_Z| = prod_{i<=k} prod_{j>i} N (1/l_j - 1/l_i) (lambda_i - lambda_j),
+# where l is lambda with all beyond k at their mean v, and m = d k - k (k+1)/2.
+# The constant of the likelihood, which Minka leaves out, is put back so that
+# the evidence is on the scale of the other columns.
+laplace_evidence <- function(values, k, n, p, trace) {
+  lambda <- c(values, rep(0, max(0, p - length(values))))[seq_len(p)]
+  vapply(k, function(one) {
+    used <- seq_len(one)
+    v <- (trace - sum(lambda[used])) / (p - one)
+    log_prior <- -one * log(2) +
+      sum(lgamma((p - used + 1) / 2) - (p - used + 1) / 2 * log(pi))
+    m <- p * one - one * (one + 1) / 2
+    log_prior - n / 2 * sum(log(lambda[used])) - n * (p - one) / 2 * log(v) +
+      (m + one) / 2 * log(2 * pi) - log_hessian(lambda, one, v, n) / 2 -
+      one / 2 * log(n) - n * p / 2 * (log(2 * pi) + 1)
+  }, numeric(1))
+}
+
+# log |A_Z|. Equal eigenvalues would give -Inf: a pair that rounding cannot tell
+# apart counts with the smallest difference that it can.
+log_hessian <- function(lambda, k, v, n) {
+  p <- length(lambda)
+  smoothed <- c(lambda[seq_len(k)], rep(v, p - k))
+  least <- .Machine$double.eps * lambda[1]
+  sum(vapply(seq_len(k), function(i) {
+    j <- (i + 1):p
+    gap <- pmax(lambda[i] - lambda[j], least)
+    inverse <- pmax(smoothed[i] - smoothed[j], least) / (smoothed[i] * smoothed[j])
+    sum(log(gap) + log(inverse) + log(n))
+  }, numeric(1)))
+}
+
+# ---- held-out cells ------------------------------------------------------
+
+# Mean log density per left-out cell given the rest of its row: the difference
+# of two exact log-likelihoods, with and without those cells.
+heldout_scores <- function(y, k, center, scale, folds, control, transform) {
+  y <- as.matrix(y)
+  fold <- split_cells(y, folds)
+  scores <- vapply(seq_len(folds), function(f) {
+    seen <- y
+    seen[fold == f] <- NA
+    jacobian <- sum(transform_log_jacobian(transform, y)) -
+      sum(transform_log_jacobian(transform, seen))
+    cells <- sum(fold == f, na.rm = TRUE)
+    vapply(k, function(one) {
+      fit <- ppca.default(seen, one, method = "em", center = center, scale = scale,
+                          control = control)
+      gain <- posterior_pass(fit, y, loglik = TRUE)$loglik -
+        posterior_pass(fit, seen, loglik = TRUE)$loglik
+      (sum(gain) + jacobian) / cells
+    }, numeric(1))
+  }, numeric(length(k)))
+  scores <- matrix(scores, length(k))
+  data.frame(heldout = rowMeans(scores),
+             heldout_se = apply(scores, 1, stats::sd) / sqrt(folds))
+}
+
+# A fold for each observed cell, NA for missing ones. Every column keeps a seen
+# cell in every fold, or it could not be fitted.
+split_cells <- function(y, folds) {
+  fold <- matrix(NA_integer_, nrow(y), ncol(y))
+  for (j in seq_len(ncol(y))) {
+    rows <- which(!is.na(y[, j]))
+    if (length(rows) < 2) next
+    parts <- min(folds, length(rows))
+    labels <- sample(rep_len(sample.int(folds, parts), length(rows)))
+    fold[rows, j] <- labels
+  }
+  fold
+}
+
+# ---- the object ----------------------------------------------------------
+
+new_rank_selection <- function(table, criterion, data) {
+  score <- table[[criterion]]
+  if (is.null(score)) {
+    abort_arg("k", "be closer to the size of `x` for the Laplace evidence",
+              "so few that not all eigenvalues are computed")
+  }
+  best <- if (criterion %in% c("aic", "bic")) which.min(score) else which.max(score)
+  structure(list(table = table, criterion = criterion, k = table$k[best],
+                 n = data$n, p = data$p),
+            class = "rank_selection")
+}
+
+#' @export
+print.rank_selection <- function(x, ...) {
+  cat(sprintf("Rank of pPCA for %d observations of %d features: k = %d by %s\n",
+              x$n, x$p, x$k, criterion_label(x$criterion)))
+  near <- order(abs(x$table$k - x$k))[seq_len(min(11, nrow(x$table)))]
+  shown <- x$table[sort(near), ]
+  shown <- cbind(shown, " " = ifelse(shown$k == x$k, "<-", ""))
+  print(shown, digits = 6, row.names = FALSE)
+  if (nrow(x$table) > length(near)) {
+    cat(sprintf("(%d of %d candidates; all are in $table)\n", length(near),
+                nrow(x$table)))
+  }
+  invisible(x)
+}
+
+criterion_label <- function(criterion) {
+  switch(criterion, bic = "BIC", aic = "AIC", laplace = "Laplace evidence",
+         heldout = "held-out likelihood")
+}

@@ -1,0 +1,29 @@
+/* Registration of the .Call entry points. */
+#include <R_ext/Rdynload.h>
+
+#include "r_glue.h"
+
+#define ENTRY(name, args) {#name, (DL_FUNC) &name, args}
+
+static const R_CallMethodDef entries[] = {
+  ENTRY(C_data_summary, 1),
+  ENTRY(C_data_squares, 3),
+  ENTRY(C_data_times, 4),
+  ENTRY(C_ppca_eigen, 5),
+  ENTRY(C_ppca_solve, 4),
+  ENTRY(C_ppca_profile, 5),
+  ENTRY(C_ppca_canonical, 1),
+  ENTRY(C_em_step, 7),
+  ENTRY(C_em_ritz, 5),
+  ENTRY(C_missing_patterns, 1),
+  ENTRY(C_missing_posterior, 8),
+  ENTRY(C_missing_em, 8),
+  {NULL, NULL, 0}
+};
+
+void R_init_elbo(DllInfo *dll)
+{
+  R_registerRoutines(dll, NULL, entries, NULL, NULL);
+  R_useDynamicSymbols(dll, FALSE);
+  R_forceSymbols(dll, TRUE);
+}

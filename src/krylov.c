@@ -1,0 +1,279 @@
+/* Block Lanczos with thick restarts; see krylov.h for the contract. */
+#include <float.h>
+#include <math.h>
+#include <string.h>
+
+#include "krylov.h"
+#include "linalg.h"
+#include "status.h"
+
+/* ---- orthonormal bases ------------------------------------------------- */
+
+/* A fixed stream of directions: a closed-form fit must not depend on a seed. */
+static void random_column(size_t p, double *x, size_t stream)
+{
+  unsigned long long s = 0x9E3779B97F4A7C15ULL * (stream + 1);
+  for (size_t i = 0; i < p; i++) {
+    s ^= s << 13;
+    s ^= s >> 7;
+    s ^= s << 17;
+    x[i] = (double) (s >> 11) / 9007199254740992.0 - 0.5;
+  }
+}
+
+static void scale_column(size_t p, double *x, double by)
+{
+  for (size_t i = 0; i < p; i++) x[i] *= by;
+}
+
+/* x <- x - Q Q' x, twice ("twice is enough"); returns what is left of |x|. */
+static double project_out(size_t p, size_t m, const double *q, double *x,
+                          double *coef)
+{
+  for (int pass = 0; pass < 2 && m > 0; pass++) {
+    la_gemm('T', 'N', m, 1, p, 1.0, q, p, x, p, 0.0, coef, m);
+    la_gemm('N', 'N', p, 1, m, -1.0, q, p, coef, m, 1.0, x, p);
+  }
+  return la_norm(p, x);
+}
+
+/* The whole block by Cholesky QR, when its columns are far enough from
+ * dependent for that: returns 0, with the block rewritten but its span kept,
+ * when they are not. */
+static int orthonormalise_block(size_t p, size_t m, size_t b, double *basis,
+                                double *coef)
+{
+  double *x = basis + m * p;
+  for (int pass = 0; pass < 2; pass++) {
+    if (m > 0) {
+      la_gemm('T', 'N', m, b, p, 1.0, basis, p, x, p, 0.0, coef, m);
+      la_gemm('N', 'N', p, b, m, -1.0, basis, p, coef, m, 1.0, x, p);
+    }
+    for (size_t c = 0; c < b; c++) {
+      double size = la_norm(p, x + c * p);
+      if (size == 0.0) return 0;
+      scale_column(p, x + c * p, 1.0 / size);
+    }
+    la_syrk('T', b, p, 1.0, x, p, 0.0, coef, b);
+    if (la_cholesky(b, coef, b) != ELBO_OK) return 0;
+    for (size_t c = 0; c < b; c++)
+      if (coef[c + c * b] < 1e-5) return 0;
+    la_solve_right_lt(p, b, coef, b, x, p);
+  }
+  return 1;
+}
+
+static size_t orthonormalise_columns(size_t p, size_t m, size_t b,
+                                     double *basis, int fill, double *coef)
+{
+  const double tiny = 1e-13;        /* what rounding leaves of a dependent one */
+  size_t kept = m;
+  for (size_t c = m; c < m + b; c++) {
+    double *to = basis + kept * p, *from = basis + c * p;
+    double before = la_norm(p, from);
+    if (to != from) memcpy(to, from, p * sizeof *to);
+    if (before > 0.0) scale_column(p, to, 1.0 / before);
+    double left = before > 0.0 ? project_out(p, kept, basis, to, coef) : 0.0;
+    for (size_t tries = 0; fill && left < tiny && tries < 8; tries++) {
+      random_column(p, to, kept + 7919 * tries);
+      scale_column(p, to, 1.0 / la_norm(p, to));
+      left = project_out(p, kept, basis, to, coef);
+    }
+    if (left < tiny) continue;
+    scale_column(p, to, 1.0 / left);
+    project_out(p, kept, basis, to, coef);   /* `left` may have been small */
+    scale_column(p, to, 1.0 / la_norm(p, to));
+    kept++;
+  }
+  return kept - m;
+}
+
+size_t krylov_orthonormalise(size_t p, size_t m, size_t b, double *basis,
+                             int fill, double *coef)
+{
+  if (b == 0 || orthonormalise_block(p, m, b, basis, coef)) return b;
+  return orthonormalise_columns(p, m, b, basis, fill, coef);
+}
+
+/* ---- the Lanczos basis ------------------------------------------------- */
+
+typedef struct {
+  size_t p, b, dim, used;     /* used: columns of V that S has multiplied */
+  double *v;                  /* p x (dim + b): V and the next block */
+  double *h;                  /* dim x dim */
+  double *next;               /* b x b: S V = V H + Q_next next E_last' */
+  double *ritz;               /* dim x dim: eigenvectors of H */
+  double *theta;              /* dim */
+  double *copy;               /* dim x dim */
+  double *coef;               /* (dim + b) x b */
+  double *rows;               /* ROWS x dim, for products in place */
+  double *z;                  /* p x b: the last product, orthogonal to V */
+  double *eigen;
+  size_t leigen, lieigen;
+  int *ieigen;
+} lanczos;
+
+enum { ROWS = 256 };
+
+int krylov_work(size_t p, const krylov_settings *set, size_t *work,
+                size_t *iwork)
+{
+  size_t dim = set->dim, b = set->block, leigen;
+  int status = la_eigen_work(dim, &leigen, iwork);
+  *work = p * (dim + b) + 3 * dim * dim + b * b + dim + (dim + b) * b +
+    ROWS * dim + p * b + leigen;
+  return status;
+}
+
+static int lanczos_lay_out(lanczos *l, size_t p, const krylov_settings *set,
+                           double *work, int *iwork)
+{
+  size_t dim = set->dim, b = set->block;
+  l->p = p;
+  l->b = b;
+  l->dim = dim;
+  l->used = 0;
+  l->v = work;
+  l->h = l->v + p * (dim + b);
+  l->ritz = l->h + dim * dim;
+  l->copy = l->ritz + dim * dim;
+  l->next = l->copy + dim * dim;
+  l->theta = l->next + b * b;
+  l->coef = l->theta + dim;
+  l->rows = l->coef + (dim + b) * b;
+  l->z = l->rows + ROWS * dim;
+  l->eigen = l->z + p * b;
+  l->ieigen = iwork;
+  return la_eigen_work(dim, &l->leigen, &l->lieigen);
+}
+
+/* Multiplies the block behind the used columns, stores its column of H, and
+ * leaves the next block, orthonormal, behind it. */
+static void lanczos_extend(lanczos *l, const krylov_operator *op)
+{
+  size_t p = l->p, b = l->b, m = l->used + b;
+  double *q = l->v + l->used * p, *z = l->v + m * p, *h = l->h;
+  op->times(op->context, q, b, z);
+  for (int pass = 0; pass < 2; pass++) {
+    la_gemm('T', 'N', m, b, p, 1.0, l->v, p, z, p, 0.0, l->coef, m);
+    la_gemm('N', 'N', p, b, m, -1.0, l->v, p, l->coef, m, 1.0, z, p);
+    for (size_t t = 0; t < b; t++)
+      for (size_t i = 0; i < m; i++) {
+        double *to = h + i + (l->used + t) * l->dim, c = l->coef[i + t * m];
+        *to = pass ? *to + c : c;
+      }
+  }
+  for (size_t t = 0; t < b; t++)
+    for (size_t i = 0; i < l->used; i++)
+      h[l->used + t + i * l->dim] = h[i + (l->used + t) * l->dim];
+  l->used = m;
+}
+
+/* Orthonormalises the next block; `next` becomes Q' Z. */
+static void lanczos_next(lanczos *l)
+{
+  size_t p = l->p, b = l->b;
+  double *q = l->v + l->used * p;
+  memcpy(l->z, q, p * b * sizeof *q);
+  krylov_orthonormalise(p, l->used, b, l->v, 1, l->coef);
+  la_gemm('T', 'N', b, b, p, 1.0, q, p, l->z, p, 0.0, l->next, b);
+}
+
+static int lanczos_ritz(lanczos *l)
+{
+  size_t m = l->used;
+  for (size_t j = 0; j < m; j++)            /* symmetrise while copying */
+    for (size_t i = 0; i < m; i++)
+      l->copy[i + j * m] = 0.5 * (l->h[i + j * l->dim] + l->h[j + i * l->dim]);
+  return la_eigen(m, l->copy, l->theta, l->ritz, l->eigen, l->leigen,
+                  l->ieigen, l->lieigen);
+}
+
+/* Largest of |S u_j - theta_j u_j| / theta_j over the first k Ritz pairs,
+ * with what double precision can tell as the floor of the denominator. */
+static double lanczos_residual(const lanczos *l, size_t k)
+{
+  double worst = 0.0, floor = 1e-6 * l->theta[0];
+  for (size_t j = 0; j < k; j++) {
+    const double *last = l->ritz + j * l->used + (l->used - l->b);
+    double sum = 0.0, by = l->theta[j] > floor ? l->theta[j] : floor;
+    for (size_t i = 0; i < l->b; i++) {
+      double r = 0.0;
+      for (size_t t = 0; t < l->b; t++) r += l->next[i + t * l->b] * last[t];
+      sum += r * r;
+    }
+    double rel = by > 0.0 ? sqrt(sum) / by : 0.0;
+    if (rel > worst) worst = rel;
+  }
+  return worst;
+}
+
+/* to (p x keep, may be V itself) = V times the first `keep` Ritz vectors. */
+static void lanczos_rotate(lanczos *l, size_t keep, double *to)
+{
+  size_t p = l->p, m = l->used;
+  for (size_t i = 0; i < p; i += ROWS) {
+    size_t r = p - i < ROWS ? p - i : ROWS;
+    la_gemm('N', 'N', r, keep, m, 1.0, l->v + i, p, l->ritz, m, 0.0, l->rows,
+            r);
+    for (size_t j = 0; j < keep; j++)
+      memcpy(to + i + j * p, l->rows + j * r, r * sizeof *to);
+  }
+}
+
+/* V = [leading Ritz vectors, next block], H = diag(theta). */
+static void lanczos_restart(lanczos *l, size_t keep)
+{
+  size_t p = l->p, m = l->used;
+  lanczos_rotate(l, keep, l->v);
+  memmove(l->v + keep * p, l->v + m * p, p * l->b * sizeof *l->v);
+  memset(l->h, 0, l->dim * l->dim * sizeof *l->h);
+  for (size_t j = 0; j < keep; j++) l->h[j + j * l->dim] = l->theta[j];
+  l->used = keep;
+}
+
+krylov_settings krylov_defaults(size_t p, size_t k)
+{
+  krylov_settings s = {k, 0, 0, 0, 1e-10};
+  s.block = k / 2 < 4 ? 4 : k / 2 > 16 ? 16 : k / 2;
+  if (s.block * 4 > p) s.block = 1;
+  size_t extra = k / 2 > 6 * s.block ? k / 2 : 6 * s.block;
+  s.dim = k + extra + s.block < p - s.block ? k + extra + s.block
+                                            : p - s.block;
+  s.products = 40 * s.dim;
+  return s;
+}
+
+int krylov_top(const krylov_operator *op, const krylov_settings *set,
+               double *values, double *vectors, size_t *products,
+               double *residual, double *work, int *iwork)
+{
+  size_t p = op->p, b = set->block, k = set->k;
+  lanczos l;
+  int status = lanczos_lay_out(&l, p, set, work, iwork);
+  *products = 0;
+  *residual = INFINITY;
+  for (size_t t = 0; t < b; t++) random_column(p, l.v + t * p, t);
+  krylov_orthonormalise(p, 0, b, l.v, 1, l.coef);
+
+  while (status == ELBO_OK) {
+    while (l.used + b <= l.dim) {
+      lanczos_extend(&l, op);
+      lanczos_next(&l);
+      *products += b;
+    }
+    if ((status = lanczos_ritz(&l)) != ELBO_OK) break;
+    *residual = lanczos_residual(&l, k);
+    if (*residual <= set->tol) break;
+    if (*products >= set->products) status = ELBO_NOT_CONVERGED;
+    else {
+      size_t spare = (l.used - k) / 3;          /* Ritz pairs beyond k help */
+      size_t keep = k + spare < l.used - b ? k + spare : l.used - b;
+      lanczos_restart(&l, keep);
+    }
+  }
+  if (status == ELBO_LAPACK) return status;
+  memcpy(values, l.theta, k * sizeof *values);
+  lanczos_rotate(&l, k, vectors);
+  return status;
+}

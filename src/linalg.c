@@ -1,0 +1,135 @@
+#include <math.h>
+
+#define USE_FC_LEN_T
+#include <R_ext/BLAS.h>
+#include <R_ext/Lapack.h>
+#ifndef FCONE
+# define FCONE
+#endif
+
+#include "linalg.h"
+#include "status.h"
+
+void la_gemm(char trans_a, char trans_b, size_t m, size_t n, size_t k,
+             double alpha, const double *a, size_t lda, const double *b,
+             size_t ldb, double beta, double *c, size_t ldc)
+{
+  int im = (int) m, in = (int) n, ik = (int) k;
+  int ia = (int) lda, ib = (int) ldb, ic = (int) ldc;
+  if (m == 0 || n == 0) return;
+  F77_CALL(dgemm)(&trans_a, &trans_b, &im, &in, &ik, &alpha, a, &ia, b, &ib,
+                  &beta, c, &ic FCONE FCONE);
+}
+
+void la_syrk(char trans, size_t n, size_t k, double alpha, const double *a,
+             size_t lda, double beta, double *c, size_t ldc)
+{
+  int in = (int) n, ik = (int) k, ia = (int) lda, ic = (int) ldc;
+  if (n == 0) return;
+  F77_CALL(dsyrk)("L", &trans, &in, &ik, &alpha, a, &ia, &beta, c, &ic
+                  FCONE FCONE);
+}
+
+void la_mirror(size_t n, double *a, size_t lda)
+{
+  /* by tiles, so that neither triangle is walked against the cache */
+  const size_t tile = 32;
+  for (size_t jj = 0; jj < n; jj += tile)
+    for (size_t ii = jj; ii < n; ii += tile)
+      for (size_t j = jj; j < jj + tile && j < n; j++)
+        for (size_t i = ii > j ? ii : j + 1; i < ii + tile && i < n; i++)
+          a[j + i * lda] = a[i + j * lda];
+}
+
+/* dsyevr gives ascending order; the callers want the largest first. */
+static void reverse_eigen(size_t n, double *values, double *vectors)
+{
+  for (size_t a = 0, b = n - 1; a < b; a++, b--) {
+    double t = values[a];
+    values[a] = values[b];
+    values[b] = t;
+    if (vectors)
+      for (size_t i = 0; i < n; i++) {
+        t = vectors[i + a * n];
+        vectors[i + a * n] = vectors[i + b * n];
+        vectors[i + b * n] = t;
+      }
+  }
+}
+
+static int call_dsyevr(size_t n, double *a, double *values, double *vectors,
+                       double *work, int lwork, int *iwork, int liwork)
+{
+  const char *job = vectors ? "V" : "N";
+  int in = (int) n, found = 0, info = 0, none = 0;
+  double unused = 0.0, tol = 0.0;
+  /* the first 2n integers of iwork hold the supports of the vectors */
+  int *support = iwork, *own = lwork < 0 ? iwork : iwork + 2 * n;
+  F77_CALL(dsyevr)(job, "A", "L", &in, a, &in, &unused, &unused, &none, &none,
+                   &tol, &found, values, vectors ? vectors : &unused,
+                   vectors ? &in : &(int){1}, support, work, &lwork, own,
+                   &liwork, &info FCONE FCONE FCONE);
+  return info == 0 && (lwork < 0 || found == in) ? ELBO_OK : ELBO_LAPACK;
+}
+
+int la_eigen_work(size_t n, size_t *lwork, size_t *liwork)
+{
+  double want = 0.0, dummy = 0.0;
+  int iwant[2] = {0, 0};
+  int status = call_dsyevr(n, &dummy, &dummy, &dummy, &want, -1, iwant, -1);
+  *lwork = (size_t) want > 26 * n ? (size_t) want : 26 * n;
+  *liwork = 12 * n;             /* 10 n for dsyevr, 2 n for the supports */
+  return status;
+}
+
+int la_eigen(size_t n, double *a, double *values, double *vectors,
+             double *work, size_t lwork, int *iwork, size_t liwork)
+{
+  if (n == 0) return ELBO_OK;
+  int status = call_dsyevr(n, a, values, vectors, work, (int) lwork, iwork,
+                           (int) (liwork - 2 * n));
+  if (status == ELBO_OK) reverse_eigen(n, values, vectors);
+  return status;
+}
+
+int la_cholesky(size_t n, double *a, size_t lda)
+{
+  int in = (int) n, ia = (int) lda, info = 0;
+  if (n == 0) return ELBO_OK;
+  F77_CALL(dpotrf)("L", &in, a, &ia, &info FCONE);
+  return info == 0 ? ELBO_OK : ELBO_NOT_POSITIVE;
+}
+
+void la_cholesky_solve(size_t n, size_t m, const double *l, size_t ldl,
+                       double *x, size_t ldx)
+{
+  int in = (int) n, im = (int) m, il = (int) ldl, ix = (int) ldx, info = 0;
+  if (n == 0 || m == 0) return;
+  F77_CALL(dpotrs)("L", &in, &im, l, &il, x, &ix, &info FCONE);
+}
+
+void la_solve_right_lt(size_t m, size_t n, const double *l, size_t ldl,
+                       double *x, size_t ldx)
+{
+  int im = (int) m, in = (int) n, il = (int) ldl, ix = (int) ldx;
+  double one = 1.0;
+  if (n == 0 || m == 0) return;
+  F77_CALL(dtrsm)("R", "L", "T", "N", &im, &in, &one, l, &il, x, &ix
+                  FCONE FCONE FCONE FCONE);
+}
+
+int la_spd_inverse(size_t n, double *a, double *logdet)
+{
+  int in = (int) n, info = 0, status = la_cholesky(n, a, n);
+  *logdet = 0.0;
+  if (status != ELBO_OK) return status;
+  for (size_t j = 0; j < n; j++) *logdet += 2.0 * log(a[j + j * n]);
+  F77_CALL(dpotri)("L", &in, a, &in, &info FCONE);
+  return info == 0 ? ELBO_OK : ELBO_NOT_POSITIVE;
+}
+
+double la_norm(size_t n, const double *x)
+{
+  int in = (int) n, one = 1;
+  return F77_CALL(dnrm2)(&in, x, &one);
+}

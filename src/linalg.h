@@ -1,0 +1,50 @@
+/* Dense linear algebra: the one place that names BLAS and LAPACK.
+ *
+ * All matrices are column-major doubles. Sizes are size_t here and int in
+ * BLAS: callers make sure that each single dimension fits an int (the glue
+ * refuses data for which it does not); products of dimensions may exceed it.
+ */
+#ifndef ELBO_LINALG_H
+#define ELBO_LINALG_H
+
+#include <stddef.h>
+
+/* C = alpha op(A) op(B) + beta C, with op(A) m x k, op(B) k x n, C m x n;
+ * trans_a, trans_b are 'N' or 'T'. */
+void la_gemm(char trans_a, char trans_b, size_t m, size_t n, size_t k,
+             double alpha, const double *a, size_t lda, const double *b,
+             size_t ldb, double beta, double *c, size_t ldc);
+
+/* Lower triangle of C (n x n) = alpha op(A) op(A)' + beta C, with op(A) n x k:
+ * trans 'N' for A n x k, 'T' for A k x n. */
+void la_syrk(char trans, size_t n, size_t k, double alpha, const double *a,
+             size_t lda, double beta, double *c, size_t ldc);
+
+/* Copies the lower triangle of a (n x n) to the upper. */
+void la_mirror(size_t n, double *a, size_t lda);
+
+/* Eigen-decomposition of the symmetric n x n matrix a (lower triangle read, a
+ * destroyed): values[n] in decreasing order, vectors n x n with the matching
+ * columns, or NULL for values only. */
+int la_eigen(size_t n, double *a, double *values, double *vectors,
+             double *work, size_t lwork, int *iwork, size_t liwork);
+int la_eigen_work(size_t n, size_t *lwork, size_t *liwork);
+
+/* Lower Cholesky factor in place; the strict upper triangle is left alone. */
+int la_cholesky(size_t n, double *a, size_t lda);
+
+/* x (n x m) <- (L L')^-1 x, for the factor L from la_cholesky(). */
+void la_cholesky_solve(size_t n, size_t m, const double *l, size_t ldl,
+                       double *x, size_t ldx);
+
+/* x (m x n) <- x L^-T, for L lower triangular n x n. */
+void la_solve_right_lt(size_t m, size_t n, const double *l, size_t ldl,
+                       double *x, size_t ldx);
+
+/* Inverse of the symmetric positive definite n x n matrix a, lower triangle in
+ * and out; *logdet is the log-determinant of a. */
+int la_spd_inverse(size_t n, double *a, double *logdet);
+
+double la_norm(size_t n, const double *x);
+
+#endif

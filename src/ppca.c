@@ -1,0 +1,241 @@
+/* Probabilistic PCA in closed form; see ppca.h for the contract. */
+#include <math.h>
+#include <string.h>
+
+#include "krylov.h"
+#include "linalg.h"
+#include "ppca.h"
+#include "status.h"
+
+static size_t min_size(size_t a, size_t b)
+{
+  return a < b ? a : b;
+}
+
+/* ---- dense routes ------------------------------------------------------ */
+
+/* S (p x p, lower triangle) from blocks of centred rows. */
+static void covariance(const elbo_data *d, double *s, double *block)
+{
+  size_t rows = data_block_rows(d);
+  for (size_t i = 0; i < d->n; i += rows) {
+    size_t m = min_size(rows, d->n - i);
+    data_rows(d, i, m, NULL, block, NULL, m);
+    la_syrk('T', d->p, m, 1.0 / (double) d->n, block, m, i > 0, s, d->p);
+  }
+}
+
+/* XX'/n (n x n, lower triangle) from blocks of centred columns. */
+static void gram(const elbo_data *d, double *g, double *block)
+{
+  size_t cols = data_block_cols(d);
+  for (size_t j = 0; j < d->p; j += cols) {
+    size_t m = min_size(cols, d->p - j);
+    data_cols(d, j, m, block);
+    la_syrk('N', d->n, m, 1.0 / (double) d->n, block, d->n, j > 0, g, d->n);
+  }
+}
+
+static double diagonal_sum(size_t n, const double *a)
+{
+  double sum = 0.0;
+  for (size_t i = 0; i < n; i++) sum += a[i + i * n];
+  return sum;
+}
+
+/* Principal directions u = X'v, normalised, from the eigenvectors v (n x k)
+ * of the Gram matrix. Work: data_cross_work() and k^2 doubles. */
+static void directions(const elbo_data *d, size_t k, const double *v,
+                       double *u, double *work)
+{
+  data_cross(d, v, k, u, work);
+  krylov_orthonormalise(d->p, 0, k, u, 1, work);
+}
+
+static size_t directions_work(const elbo_data *d, size_t k)
+{
+  size_t cross = data_cross_work(d, k);
+  return cross > k * k ? cross : k * k;
+}
+
+static size_t dense_block(const elbo_data *d, enum ppca_route route)
+{
+  return route == PPCA_COVARIANCE ? data_block_rows(d) * d->p
+                                  : data_block_cols(d) * d->n;
+}
+
+static int dense_route(const elbo_data *d, size_t k, enum ppca_route route,
+                       double *values, double *vectors, double *trace,
+                       double *work, int *iwork)
+{
+  size_t m = route == PPCA_COVARIANCE ? d->p : d->n, lwork, liwork;
+  double *s = work, *v = s + m * m, *rest = v + m * m;
+  int status = la_eigen_work(m, &lwork, &liwork);
+  if (status != ELBO_OK) return status;
+  if (route == PPCA_COVARIANCE) covariance(d, s, rest); else gram(d, s, rest);
+  *trace = diagonal_sum(m, s);
+  if (d->poll) d->poll();
+  status = la_eigen(m, s, values, v, rest, lwork, iwork, liwork);
+  if (status != ELBO_OK) return status;
+  if (route == PPCA_COVARIANCE) memcpy(vectors, v, m * k * sizeof *v);
+  else directions(d, k, v, vectors, rest);
+  return ELBO_OK;
+}
+
+/* ---- Krylov route ------------------------------------------------------ */
+
+typedef struct { const elbo_data *d; double *work; } product;
+
+static void times_covariance(void *context, const double *q, size_t b,
+                             double *z)
+{
+  product *c = context;
+  data_cov_times(c->d, q, b, z, c->work);
+}
+
+static void times_gram(void *context, const double *q, size_t b, double *z)
+{
+  product *c = context;
+  data_gram_times(c->d, q, b, z, c->work);
+}
+
+static size_t product_work(const elbo_data *d, size_t b)
+{
+  return d->p <= d->n ? data_cov_times_work(d, b) : data_gram_times_work(d, b);
+}
+
+static int krylov_route(const elbo_data *d, size_t k, double *values,
+                        double *vectors, double *trace, size_t *products,
+                        double *residual, double *work, int *iwork)
+{
+  int tall = d->p <= d->n;
+  size_t m = tall ? d->p : d->n, own, iown;
+  krylov_settings set = krylov_defaults(m, k);
+  int status = krylov_work(m, &set, &own, &iown);
+  if (status != ELBO_OK) return status;
+  double *squares = work, *v = squares + d->p, *rest = v + m * k;
+  product c = {d, rest + own};
+  krylov_operator op = {m, tall ? times_covariance : times_gram, &c};
+
+  data_squares(d, squares);
+  *trace = 0.0;
+  for (size_t j = 0; j < d->p; j++) *trace += squares[j] / (double) d->n;
+  status = krylov_top(&op, &set, values, tall ? vectors : v, products,
+                      residual, rest, iwork);
+  if (!tall && status != ELBO_LAPACK) directions(d, k, v, vectors, rest);
+  return status;
+}
+
+/* ---- entry points ------------------------------------------------------ */
+
+int ppca_eigen_work(const elbo_data *d, size_t k, enum ppca_route route,
+                    size_t *work, size_t *iwork)
+{
+  int status;
+  size_t more = directions_work(d, k);
+  if (route == PPCA_KRYLOV) {
+    size_t m = min_size(d->n, d->p);
+    krylov_settings set = krylov_defaults(m, k);
+    status = krylov_work(m, &set, work, iwork);
+    *work += product_work(d, set.block);
+    *work = d->p + m * k + (*work > more ? *work : more);
+    return status;
+  }
+  size_t m = route == PPCA_COVARIANCE ? d->p : d->n;
+  size_t block = dense_block(d, route);
+  status = la_eigen_work(m, work, iwork);
+  if (block > *work) *work = block;
+  if (more > *work) *work = more;
+  *work += 2 * m * m;
+  return status;
+}
+
+int ppca_eigen(const elbo_data *d, size_t k, enum ppca_route route,
+               double *values, double *vectors, double *trace,
+               size_t *products, double *residual, double *work, int *iwork)
+{
+  int status;
+  *products = 0;
+  *residual = 0.0;
+  if (route == PPCA_KRYLOV)
+    status = krylov_route(d, k, values, vectors, trace, products, residual,
+                          work, iwork);
+  else
+    status = dense_route(d, k, route, values, vectors, trace, work, iwork);
+  if (status != ELBO_LAPACK) ppca_fix_signs(d->p, k, vectors);
+  return status;
+}
+
+size_t ppca_noise(const double *values, size_t k, size_t p, double trace,
+                  double fixed, double *sigma2)
+{
+  size_t used = 0;
+  if (fixed >= 0.0) {
+    *sigma2 = fixed;
+    while (used < k && values[used] > fixed) used++;
+    return used;
+  }
+  double rest = trace;
+  for (size_t j = 0; j < k; j++) rest -= values[j];
+  for (used = k; used > 0; used--) {       /* Ritz values may lie below */
+    if (values[used - 1] > rest / (double) (p - used)) break;
+    rest += values[used - 1];
+  }
+  *sigma2 = rest > 0.0 ? rest / (double) (p - used) : 0.0;
+  return used;
+}
+
+double ppca_loglik(const double *values, size_t used, size_t p, double trace,
+                   double sigma2)
+{
+  const double log_2pi = 1.8378770664093454836;
+  double logdet = (double) (p - used) * log(sigma2), rest = trace;
+  for (size_t j = 0; j < used; j++) {
+    logdet += log(values[j]);
+    rest -= values[j];
+  }
+  return -0.5 * ((double) p * log_2pi + logdet + (double) used +
+                 rest / sigma2);
+}
+
+void ppca_loadings(const double *values, const double *vectors, size_t k,
+                   size_t p, size_t used, double sigma2, double *w)
+{
+  for (size_t j = 0; j < k; j++) {
+    double scale = j < used ? sqrt(values[j] - sigma2) : 0.0;
+    for (size_t i = 0; i < p; i++) w[i + j * p] = vectors[i + j * p] * scale;
+  }
+}
+
+void ppca_fix_signs(size_t p, size_t k, double *vectors)
+{
+  for (size_t j = 0; j < k; j++) {
+    double *v = vectors + j * p, largest = 0.0;
+    for (size_t i = 0; i < p; i++)
+      if (fabs(v[i]) > fabs(largest)) largest = v[i];
+    if (largest < 0.0)
+      for (size_t i = 0; i < p; i++) v[i] = -v[i];
+  }
+}
+
+int ppca_canonical_work(size_t p, size_t k, size_t *work, size_t *iwork)
+{
+  int status = la_eigen_work(k, work, iwork);
+  *work += 2 * k * k + k + p * k;
+  return status;
+}
+
+int ppca_canonical(size_t p, size_t k, double *w, double *work, int *iwork)
+{
+  size_t lwork, liwork;
+  double *g = work, *r = g + k * k, *values = r + k * k, *copy = values + k;
+  int status = la_eigen_work(k, &lwork, &liwork);
+  if (status != ELBO_OK) return status;
+  la_syrk('T', k, p, 1.0, w, p, 0.0, g, k);
+  status = la_eigen(k, g, values, r, copy + p * k, lwork, iwork, liwork);
+  if (status != ELBO_OK) return status;
+  memcpy(copy, w, p * k * sizeof *w);
+  la_gemm('N', 'N', p, k, k, 1.0, copy, p, r, k, 0.0, w, p);
+  ppca_fix_signs(p, k, w);
+  return ELBO_OK;
+}

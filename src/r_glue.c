@@ -1,0 +1,140 @@
+/* Checks and conversions that all entry points share. R's own code has
+ * validated what the user gave; these checks protect memory. */
+#include <limits.h>
+#include <string.h>
+
+#include "r_glue.h"
+
+static void take_interrupt(void)
+{
+  R_CheckUserInterrupt();
+}
+
+static void check_dim(SEXP dim, elbo_data *d)
+{
+  if (TYPEOF(dim) != INTSXP || XLENGTH(dim) != 2 || INTEGER(dim)[0] < 0 ||
+      INTEGER(dim)[1] < 0)
+    Rf_error("internal error: `x` has no valid dimensions");
+  d->n = (size_t) INTEGER(dim)[0];
+  d->p = (size_t) INTEGER(dim)[1];
+}
+
+/* Offsets must not decrease, rows must increase within a column. */
+static void check_sparse(const elbo_data *d, size_t stored)
+{
+  int bad = d->start[0] != 0 || (size_t) d->start[d->p] != stored;
+  for (size_t j = 0; j < d->p && !bad; j++) {
+    int from = d->start[j], to = d->start[j + 1];
+    if (from > to || (size_t) to > stored) { bad = 1; break; }
+    for (int s = from; s < to; s++)
+      bad |= d->row[s] < 0 || (size_t) d->row[s] >= d->n ||
+        (s > from && d->row[s] <= d->row[s - 1]);
+  }
+  if (bad) Rf_error("internal error: `x` is not a valid dgCMatrix");
+}
+
+static void sparse_data(SEXP x, elbo_data *d)
+{
+  SEXP value = R_do_slot(x, Rf_install("x")), row = R_do_slot(x, Rf_install("i")),
+    start = R_do_slot(x, Rf_install("p"));
+  check_dim(R_do_slot(x, Rf_install("Dim")), d);
+  if (TYPEOF(value) != REALSXP || TYPEOF(row) != INTSXP ||
+      TYPEOF(start) != INTSXP || XLENGTH(row) != XLENGTH(value) ||
+      (size_t) XLENGTH(start) != d->p + 1)
+    Rf_error("internal error: `x` is not a valid dgCMatrix");
+  d->kind = DATA_SPARSE;
+  d->value = REAL(value);
+  d->row = INTEGER(row);
+  d->start = INTEGER(start);
+  check_sparse(d, (size_t) XLENGTH(value));
+}
+
+elbo_data glue_data(SEXP x, SEXP mu, SEXP unit)
+{
+  elbo_data d = {.poll = take_interrupt};
+  if (Rf_isS4(x) && Rf_inherits(x, "dgCMatrix")) {
+    sparse_data(x, &d);
+  } else {
+    check_dim(Rf_getAttrib(x, R_DimSymbol), &d);
+    if (TYPEOF(x) == REALSXP) {
+      d.kind = DATA_DOUBLE;
+      d.value = REAL(x);
+    } else if (TYPEOF(x) == INTSXP) {
+      d.kind = DATA_INTEGER;
+      d.ivalue = INTEGER(x);
+    } else Rf_error("internal error: `x` is not a numeric matrix");
+  }
+  if (mu != R_NilValue) d.mu = glue_matrix(mu, d.p, 1, "mu");
+  if (unit != R_NilValue) d.unit = glue_matrix(unit, d.p, 1, "unit");
+  return d;
+}
+
+const double *glue_matrix(SEXP x, size_t n, size_t p, const char *what)
+{
+  size_t length = (size_t) Rf_xlength(x);
+  if (TYPEOF(x) != REALSXP || (p > 0 ? length != n * p : n > 0 && length % n))
+    Rf_error("internal error: `%s` has the wrong type or size", what);
+  return REAL(x);
+}
+
+double glue_number(SEXP x, const char *what)
+{
+  return *glue_matrix(x, 1, 1, what);
+}
+
+size_t glue_count(SEXP x, size_t least, size_t most, const char *what)
+{
+  if (TYPEOF(x) != INTSXP || XLENGTH(x) != 1 || INTEGER(x)[0] < 0 ||
+      (size_t) INTEGER(x)[0] < least || (size_t) INTEGER(x)[0] > most)
+    Rf_error("internal error: `%s` is out of range", what);
+  return (size_t) INTEGER(x)[0];
+}
+
+int glue_flag(SEXP x, const char *what)
+{
+  if (TYPEOF(x) != LGLSXP || XLENGTH(x) != 1)
+    Rf_error("internal error: `%s` is not a flag", what);
+  return LOGICAL(x)[0] != 0;
+}
+
+SEXP glue_element(SEXP list, const char *name)
+{
+  SEXP names = Rf_getAttrib(list, R_NamesSymbol);
+  if (TYPEOF(list) == VECSXP && TYPEOF(names) == STRSXP)
+    for (R_xlen_t i = 0; i < XLENGTH(list); i++)
+      if (strcmp(CHAR(STRING_ELT(names, i)), name) == 0)
+        return VECTOR_ELT(list, i);
+  Rf_error("internal error: element `%s` is absent", name);
+  return R_NilValue;
+}
+
+double *glue_doubles(size_t count)
+{
+  return (double *) R_alloc(count ? count : 1, sizeof(double));
+}
+
+int *glue_ints(size_t count)
+{
+  return (int *) R_alloc(count ? count : 1, sizeof(int));
+}
+
+void glue_check_sizes(size_t n, size_t p, size_t k, size_t m)
+{
+  double dn = (double) n, dp = (double) p, dk = (double) k, dm = (double) m;
+  double cells = 64.0 * ((dn + dp) * (3.0 * dk + 4096.0) + dm * dm +
+                         (dp + 4096.0) * (dk + 1.0) * (dk + 1.0));
+  if (cells > 1.8e16 || 3.0 * dk > INT_MAX || dk * (dk + 3.0) > INT_MAX)
+    Rf_error("the model is too large: %.0f x %.0f data with k = %.0f", dn, dp,
+             dk);
+}
+
+SEXP glue_list(const char **names, int count)
+{
+  SEXP list = PROTECT(Rf_allocVector(VECSXP, count));
+  SEXP tags = PROTECT(Rf_allocVector(STRSXP, count));
+  for (int i = 0; i < count; i++)
+    SET_STRING_ELT(tags, i, Rf_mkChar(names[i]));
+  Rf_setAttrib(list, R_NamesSymbol, tags);
+  UNPROTECT(2);
+  return list;
+}

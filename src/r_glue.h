@@ -1,0 +1,52 @@
+/* What the glue shares: R objects in, checked; core structs out. */
+#ifndef ELBO_R_GLUE_H
+#define ELBO_R_GLUE_H
+
+#define R_NO_REMAP
+#include <R.h>
+#include <Rinternals.h>
+
+#include "data.h"
+
+/* The data matrix: double or integer with dim, or a dgCMatrix. mu and unit:
+ * one value a column, or R_NilValue where the caller does not need them.
+ * Anything malformed is an R error. Interrupts are taken between blocks. */
+elbo_data glue_data(SEXP x, SEXP mu, SEXP unit);
+
+/* A double matrix of n x p (p = 0: of any number of columns). */
+const double *glue_matrix(SEXP x, size_t n, size_t p, const char *what);
+double glue_number(SEXP x, const char *what);
+size_t glue_count(SEXP x, size_t least, size_t most, const char *what);
+int glue_flag(SEXP x, const char *what);
+SEXP glue_element(SEXP list, const char *name);
+
+/* Work space until the .Call returns, also by an error or an interrupt. */
+double *glue_doubles(size_t count);
+int *glue_ints(size_t count);
+
+/* Stops where no double arithmetic on sizes can be trusted any more: the work
+ * for data of n x p and k dimensions, with a dense matrix of order m, is below
+ * 2^57 bytes for anything that passes. */
+void glue_check_sizes(size_t n, size_t p, size_t k, size_t m);
+
+/* A protected-by-caller named list of `count` elements, to be filled. */
+SEXP glue_list(const char **names, int count);
+
+/* .Call entry points */
+SEXP C_data_summary(SEXP x);
+SEXP C_data_squares(SEXP x, SEXP mu, SEXP unit);
+SEXP C_data_times(SEXP x, SEXP mu, SEXP unit, SEXP q);
+SEXP C_ppca_eigen(SEXP x, SEXP mu, SEXP unit, SEXP k, SEXP route);
+SEXP C_ppca_solve(SEXP values, SEXP vectors, SEXP trace, SEXP fixed);
+SEXP C_ppca_profile(SEXP values, SEXP ranks, SEXP p, SEXP trace, SEXP fixed);
+SEXP C_ppca_canonical(SEXP w);
+SEXP C_em_step(SEXP x, SEXP mu, SEXP unit, SEXP w, SEXP sigma2, SEXP trace,
+               SEXP fixed);
+SEXP C_em_ritz(SEXP x, SEXP mu, SEXP unit, SEXP w, SEXP state);
+SEXP C_missing_patterns(SEXP x);
+SEXP C_missing_posterior(SEXP x, SEXP mu, SEXP unit, SEXP patterns, SEXP w,
+                         SEXP sigma2, SEXP want_cov, SEXP want_loglik);
+SEXP C_missing_em(SEXP x, SEXP mu, SEXP unit, SEXP patterns, SEXP w,
+                  SEXP sigma2, SEXP fix_mu, SEXP fix_sigma2);
+
+#endif

@@ -1,0 +1,13 @@
+/* Status codes that every core routine returns; the glue turns them into
+ * R errors. */
+#ifndef ELBO_STATUS_H
+#define ELBO_STATUS_H
+
+enum {
+  ELBO_OK = 0,
+  ELBO_NOT_CONVERGED,   /* an iterative solver spent its budget */
+  ELBO_NOT_POSITIVE,    /* a matrix that must be positive definite is not */
+  ELBO_LAPACK           /* LAPACK reported a failure */
+};
+
+#endif

@@ -1,0 +1,4 @@
+library(testthat)
+library(elbo)
+
+test_check("elbo")
