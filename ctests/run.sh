@@ -54,7 +54,7 @@ if [ "$mode" = sanitize ]; then
     links $sanitizers && break
   done
   [ "$compiler" != none ] || give_up 'Neither gcc nor clang can link with its sanitisers here.'
-  export ASAN_OPTIONS="halt_on_error=1:${ASAN_OPTIONS:-detect_leaks=1}"
+  export ASAN_OPTIONS="halt_on_error=1${ASAN_OPTIONS:+:$ASAN_OPTIONS}"
   export UBSAN_OPTIONS="halt_on_error=1:print_stacktrace=1"
   programs="ctests/test_*.c ctests/fuzz_*.c"
 else
