@@ -263,10 +263,24 @@ solve_closed_form <- function(data, k, sigma2) {
   solution <- solve_ppca(eigen, k, sigma2, data$u)
   solution$values <- eigen$values
   solution$trace <- eigen$trace
+  solution$scores <- scores_along(eigen, solution)
   solution$loglik <- data$n * solution$loglik
   solution$history <- data.frame(iteration = 0L, loglik = solution$loglik,
                                  sigma2 = solution$sigma2)
   c(solution, list(route = route, converged = TRUE, iterations = 0L))
+}
+
+# E(z | x) from the projections x'u_j: with W = U (Lambda - sigma2)^(1/2), the
+# matrix M is Lambda, and E z_j = (lambda_j - sigma2)^(1/2) / lambda_j x'u_j.
+scores_along <- function(eigen, solution) {
+  j <- seq_len(ncol(solution$w))
+  used <- j <= solution$used
+  value <- ifelse(used, eigen$values[j], 1)
+  weight <- ifelse(used, sqrt(pmax(value - solution$sigma2, 0)) / value, 0)
+  scores <- matrix(0, nrow(eigen$projections), length(j))
+  known <- seq_len(ncol(eigen$projections))
+  scores[, known] <- eigen$projections * rep(weight[known], each = nrow(scores))
+  scores
 }
 
 data_eigen <- function(data, k, route) {
@@ -322,7 +336,7 @@ new_ppca <- function(solution, data, k, sigma2, transform, method, control,
       sigma2 = if (is.null(sigma2)) solution$sigma2 * u^2 else sigma2,
       values = solution$values * u^2,
       trace = solution$trace * u^2,
-      scores = training_scores(solution, data, k, latent),
+      scores = training_scores(solution, data, latent),
       loglik = solution$loglik + log_units(data),
       history = within_units(solution$history, data),
       converged = solution$converged,
@@ -359,7 +373,7 @@ free_parameters <- function(data, k, free_sigma2) {
     free_sigma2
 }
 
-training_scores <- function(solution, data, k, latent) {
+training_scores <- function(solution, data, latent) {
   scores <- if (!is.null(solution$scores)) {
     solution$scores
   } else {

@@ -235,9 +235,9 @@ static void lanczos_restart(lanczos *l, size_t keep)
 krylov_settings krylov_defaults(size_t p, size_t k)
 {
   krylov_settings s = {k, 0, 0, 0, 1e-10};
-  s.block = k / 2 < 4 ? 4 : k / 2 > 16 ? 16 : k / 2;
+  s.block = k < 8 ? 8 : k > 16 ? 16 : k;
   if (s.block * 4 > p) s.block = 1;
-  size_t extra = k / 2 > 6 * s.block ? k / 2 : 6 * s.block;
+  size_t extra = k / 2 > 12 * s.block ? k / 2 : 12 * s.block;
   s.dim = k + extra + s.block < p - s.block ? k + extra + s.block
                                             : p - s.block;
   s.products = 40 * s.dim;
@@ -257,16 +257,18 @@ int krylov_top(const krylov_operator *op, const krylov_settings *set,
   krylov_orthonormalise(p, 0, b, l.v, 1, l.coef);
 
   while (status == ELBO_OK) {
-    while (l.used + b <= l.dim) {
-      lanczos_extend(&l, op);
-      lanczos_next(&l);
-      *products += b;
-    }
+    lanczos_extend(&l, op);
+    lanczos_next(&l);
+    *products += b;
+    int full = l.used + b > l.dim;
+    if (!full && (l.used < k + b || l.used % (2 * b) >= b)) continue;
     if ((status = lanczos_ritz(&l)) != ELBO_OK) break;
     *residual = lanczos_residual(&l, k);
     if (*residual <= set->tol) break;
+    if (op->slow && (*residual > 1e-3 ? 80 : 20) * *products > p)
+      op->slow(op->context);
     if (*products >= set->products) status = ELBO_NOT_CONVERGED;
-    else {
+    else if (full) {
       size_t spare = (l.used - k) / 3;          /* Ritz pairs beyond k help */
       size_t keep = k + spare < l.used - b ? k + spare : l.used - b;
       lanczos_restart(&l, keep);

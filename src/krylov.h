@@ -15,6 +15,8 @@
 typedef struct {
   size_t p;           /* order of the operator */
   void (*times)(void *context, const double *q, size_t b, double *z);
+  void (*slow)(void *context);    /* or NULL: told that many products are to
+                                     come, so that preparing for them pays */
   void *context;
 } krylov_operator;
 

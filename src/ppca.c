@@ -43,13 +43,19 @@ static double diagonal_sum(size_t n, const double *a)
   return sum;
 }
 
-/* Principal directions u = X'v, normalised, from the eigenvectors v (n x k)
- * of the Gram matrix. Work: data_cross_work() and k^2 doubles. */
-static void directions(const elbo_data *d, size_t k, const double *v,
-                       double *u, double *work)
+/* Principal directions u = X'v, normalised, and projections X u = v sqrt(n
+ * lambda), from the eigenpairs of the Gram matrix. Work: directions_work(). */
+static void directions(const elbo_data *d, size_t k, const double *values,
+                       const double *v, double *u, double *projections,
+                       double *work)
 {
   data_cross(d, v, k, u, work);
   krylov_orthonormalise(d->p, 0, k, u, 1, work);
+  for (size_t j = 0; j < k; j++) {
+    double size = values[j] > 0.0 ? sqrt((double) d->n * values[j]) : 0.0;
+    for (size_t i = 0; i < d->n; i++)
+      projections[i + j * d->n] = v[i + j * d->n] * size;
+  }
 }
 
 static size_t directions_work(const elbo_data *d, size_t k)
@@ -65,8 +71,8 @@ static size_t dense_block(const elbo_data *d, enum ppca_route route)
 }
 
 static int dense_route(const elbo_data *d, size_t k, enum ppca_route route,
-                       double *values, double *vectors, double *trace,
-                       double *work, int *iwork)
+                       double *values, double *vectors, double *projections,
+                       double *trace, double *work, int *iwork)
 {
   size_t m = route == PPCA_COVARIANCE ? d->p : d->n, lwork, liwork;
   double *s = work, *v = s + m * m, *rest = v + m * m;
@@ -77,52 +83,86 @@ static int dense_route(const elbo_data *d, size_t k, enum ppca_route route,
   if (d->poll) d->poll();
   status = la_eigen(m, s, values, v, rest, lwork, iwork, liwork);
   if (status != ELBO_OK) return status;
-  if (route == PPCA_COVARIANCE) memcpy(vectors, v, m * k * sizeof *v);
-  else directions(d, k, v, vectors, rest);
+  if (route == PPCA_GRAM) {
+    directions(d, k, values, v, vectors, projections, rest);
+    return ELBO_OK;
+  }
+  memcpy(vectors, v, m * k * sizeof *v);
+  data_times(d, vectors, k, projections, rest);
   return ELBO_OK;
 }
 
 /* ---- Krylov route ------------------------------------------------------ */
 
-typedef struct { const elbo_data *d; double *work; } product;
+/* Products with the covariance or Gram matrix, m x m: straight from the data,
+ * unless so many are needed that forming the matrix first is cheaper. */
+typedef struct {
+  const elbo_data *d;
+  size_t m;
+  double *matrix;             /* m x m, or NULL: never form it */
+  int formed;
+  double *work;
+} product;
 
-static void times_covariance(void *context, const double *q, size_t b,
-                             double *z)
+static void form_matrix(void *context)
 {
   product *c = context;
-  data_cov_times(c->d, q, b, z, c->work);
+  if (c->formed || !c->matrix) return;
+  if (c->d->p <= c->d->n) covariance(c->d, c->matrix, c->work);
+  else gram(c->d, c->matrix, c->work);
+  la_mirror(c->m, c->matrix, c->m);
+  c->formed = 1;
 }
 
-static void times_gram(void *context, const double *q, size_t b, double *z)
+static void times(void *context, const double *q, size_t b, double *z)
 {
   product *c = context;
-  data_gram_times(c->d, q, b, z, c->work);
+  if (c->d->poll) c->d->poll();
+  if (c->formed)
+    la_gemm('N', 'N', c->m, b, c->m, 1.0, c->matrix, c->m, q, c->m, 0.0, z,
+            c->m);
+  else if (c->d->p <= c->d->n) data_cov_times(c->d, q, b, z, c->work);
+  else data_gram_times(c->d, q, b, z, c->work);
+}
+
+/* A dense matrix of this order takes no more room than dense data do. */
+static size_t product_matrix(const elbo_data *d)
+{
+  size_t m = min_size(d->n, d->p);
+  return d->kind == DATA_SPARSE ? 0 : m * m;
 }
 
 static size_t product_work(const elbo_data *d, size_t b)
 {
-  return d->p <= d->n ? data_cov_times_work(d, b) : data_gram_times_work(d, b);
+  int tall = d->p <= d->n;
+  size_t own = tall ? data_cov_times_work(d, b) : data_gram_times_work(d, b);
+  size_t block = dense_block(d, tall ? PPCA_COVARIANCE : PPCA_GRAM);
+  return own > block ? own : block;
 }
 
 static int krylov_route(const elbo_data *d, size_t k, double *values,
-                        double *vectors, double *trace, size_t *products,
-                        double *residual, double *work, int *iwork)
+                        double *vectors, double *projections, double *trace,
+                        size_t *products, double *residual, double *work,
+                        int *iwork)
 {
   int tall = d->p <= d->n;
-  size_t m = tall ? d->p : d->n, own, iown;
+  size_t m = tall ? d->p : d->n, own, iown, dense = product_matrix(d);
   krylov_settings set = krylov_defaults(m, k);
   int status = krylov_work(m, &set, &own, &iown);
   if (status != ELBO_OK) return status;
-  double *squares = work, *v = squares + d->p, *rest = v + m * k;
-  product c = {d, rest + own};
-  krylov_operator op = {m, tall ? times_covariance : times_gram, &c};
+  double *squares = work, *v = squares + d->p, *matrix = v + m * k,
+    *rest = matrix + dense;
+  product c = {d, m, dense ? matrix : NULL, 0, rest + own};
+  krylov_operator op = {m, times, form_matrix, &c};
 
   data_squares(d, squares);
   *trace = 0.0;
   for (size_t j = 0; j < d->p; j++) *trace += squares[j] / (double) d->n;
   status = krylov_top(&op, &set, values, tall ? vectors : v, products,
                       residual, rest, iwork);
-  if (!tall && status != ELBO_LAPACK) directions(d, k, v, vectors, rest);
+  if (status == ELBO_LAPACK) return status;
+  if (tall) data_times(d, vectors, k, projections, rest);
+  else directions(d, k, values, v, vectors, projections, rest);
   return status;
 }
 
@@ -132,13 +172,14 @@ int ppca_eigen_work(const elbo_data *d, size_t k, enum ppca_route route,
                     size_t *work, size_t *iwork)
 {
   int status;
-  size_t more = directions_work(d, k);
+  size_t more = directions_work(d, k), times_work = data_times_work(d, k);
+  if (times_work > more) more = times_work;
   if (route == PPCA_KRYLOV) {
     size_t m = min_size(d->n, d->p);
     krylov_settings set = krylov_defaults(m, k);
     status = krylov_work(m, &set, work, iwork);
     *work += product_work(d, set.block);
-    *work = d->p + m * k + (*work > more ? *work : more);
+    *work = (*work > more ? *work : more) + d->p + m * k + product_matrix(d);
     return status;
   }
   size_t m = route == PPCA_COVARIANCE ? d->p : d->n;
@@ -150,19 +191,32 @@ int ppca_eigen_work(const elbo_data *d, size_t k, enum ppca_route route,
   return status;
 }
 
+/* Signs of the projections follow those of the vectors. */
+static void fix_signs(const elbo_data *d, size_t k, double *vectors,
+                      double *projections)
+{
+  for (size_t j = 0; j < k; j++) {
+    double *column = projections + j * d->n;
+    if (ppca_fix_signs(d->p, 1, vectors + j * d->p))
+      for (size_t i = 0; i < d->n; i++) column[i] = -column[i];
+  }
+}
+
 int ppca_eigen(const elbo_data *d, size_t k, enum ppca_route route,
-               double *values, double *vectors, double *trace,
-               size_t *products, double *residual, double *work, int *iwork)
+               double *values, double *vectors, double *projections,
+               double *trace, size_t *products, double *residual,
+               double *work, int *iwork)
 {
   int status;
   *products = 0;
   *residual = 0.0;
   if (route == PPCA_KRYLOV)
-    status = krylov_route(d, k, values, vectors, trace, products, residual,
-                          work, iwork);
+    status = krylov_route(d, k, values, vectors, projections, trace, products,
+                          residual, work, iwork);
   else
-    status = dense_route(d, k, route, values, vectors, trace, work, iwork);
-  if (status != ELBO_LAPACK) ppca_fix_signs(d->p, k, vectors);
+    status = dense_route(d, k, route, values, vectors, projections, trace,
+                         work, iwork);
+  if (status != ELBO_LAPACK) fix_signs(d, k, vectors, projections);
   return status;
 }
 
@@ -207,15 +261,18 @@ void ppca_loadings(const double *values, const double *vectors, size_t k,
   }
 }
 
-void ppca_fix_signs(size_t p, size_t k, double *vectors)
+size_t ppca_fix_signs(size_t p, size_t k, double *vectors)
 {
+  size_t flipped = 0;
   for (size_t j = 0; j < k; j++) {
     double *v = vectors + j * p, largest = 0.0;
     for (size_t i = 0; i < p; i++)
       if (fabs(v[i]) > fabs(largest)) largest = v[i];
-    if (largest < 0.0)
-      for (size_t i = 0; i < p; i++) v[i] = -v[i];
+    if (largest >= 0.0) continue;
+    flipped++;
+    for (size_t i = 0; i < p; i++) v[i] = -v[i];
   }
+  return flipped;
 }
 
 int ppca_canonical_work(size_t p, size_t k, size_t *work, size_t *iwork)

@@ -20,10 +20,12 @@
 enum ppca_route { PPCA_COVARIANCE, PPCA_GRAM, PPCA_KRYLOV };
 
 /* values: min(n, p) eigenvalues (dense routes) or k (Krylov); vectors p x k;
- * trace: of S. products, residual: what the Krylov route spent and reached. */
+ * projections n x k: X times the vectors; trace: of S. products, residual: what
+ * the Krylov route spent and reached. */
 int ppca_eigen(const elbo_data *d, size_t k, enum ppca_route route,
-               double *values, double *vectors, double *trace,
-               size_t *products, double *residual, double *work, int *iwork);
+               double *values, double *vectors, double *projections,
+               double *trace, size_t *products, double *residual,
+               double *work, int *iwork);
 int ppca_eigen_work(const elbo_data *d, size_t k, enum ppca_route route,
                     size_t *work, size_t *iwork);
 
@@ -49,7 +51,8 @@ void ppca_loadings(const double *values, const double *vectors, size_t k,
 int ppca_canonical(size_t p, size_t k, double *w, double *work, int *iwork);
 int ppca_canonical_work(size_t p, size_t k, size_t *work, size_t *iwork);
 
-/* Makes the entry of each column that is largest in absolute value positive. */
-void ppca_fix_signs(size_t p, size_t k, double *vectors);
+/* Makes the entry of each column that is largest in absolute value positive;
+ * returns how many columns changed their sign. */
+size_t ppca_fix_signs(size_t p, size_t k, double *vectors);
 
 #endif

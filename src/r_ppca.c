@@ -5,7 +5,8 @@
 SEXP C_ppca_eigen(SEXP x, SEXP mu, SEXP unit, SEXP k_, SEXP route_)
 {
   static const char *names[] =
-    {"values", "vectors", "trace", "products", "residual", "status"};
+    {"values", "vectors", "projections", "trace", "products", "residual",
+     "status"};
   elbo_data d = glue_data(x, mu, unit);
   enum ppca_route route = (enum ppca_route) glue_count(route_, 0, 2, "route");
   size_t m = d.n < d.p ? d.n : d.p, work, iwork, products = 0;
@@ -17,18 +18,20 @@ SEXP C_ppca_eigen(SEXP x, SEXP mu, SEXP unit, SEXP k_, SEXP route_)
     Rf_error("internal error: `k` is too large for the Krylov route");
 
   int status = ppca_eigen_work(&d, k, route, &work, &iwork);
-  SEXP out = PROTECT(glue_list(names, 6));
+  SEXP out = PROTECT(glue_list(names, 7));
   SET_VECTOR_ELT(out, 0, Rf_allocVector(REALSXP,
                                         (R_xlen_t) (order ? order : k)));
   SET_VECTOR_ELT(out, 1, Rf_allocMatrix(REALSXP, (int) d.p, (int) k));
+  SET_VECTOR_ELT(out, 2, Rf_allocMatrix(REALSXP, (int) d.n, (int) k));
   if (status == 0)
     status = ppca_eigen(&d, k, route, REAL(VECTOR_ELT(out, 0)),
-                        REAL(VECTOR_ELT(out, 1)), &trace, &products, &residual,
-                        glue_doubles(work), glue_ints(iwork));
-  SET_VECTOR_ELT(out, 2, Rf_ScalarReal(trace));
-  SET_VECTOR_ELT(out, 3, Rf_ScalarReal((double) products));
-  SET_VECTOR_ELT(out, 4, Rf_ScalarReal(residual));
-  SET_VECTOR_ELT(out, 5, Rf_ScalarInteger(status));
+                        REAL(VECTOR_ELT(out, 1)), REAL(VECTOR_ELT(out, 2)),
+                        &trace, &products, &residual, glue_doubles(work),
+                        glue_ints(iwork));
+  SET_VECTOR_ELT(out, 3, Rf_ScalarReal(trace));
+  SET_VECTOR_ELT(out, 4, Rf_ScalarReal((double) products));
+  SET_VECTOR_ELT(out, 5, Rf_ScalarReal(residual));
+  SET_VECTOR_ELT(out, 6, Rf_ScalarInteger(status));
   UNPROTECT(1);
   return out;
 }
