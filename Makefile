@@ -50,7 +50,7 @@ check: ## R CMD check --as-cran; fails on errors, warnings and unexpected notes
 	@sh tools/check.sh
 
 bench: ## run every script in bench/
-	@$(SETUP) run
+	@$(SETUP) bench
 	@sh tools/install.sh "$(LIB)"
 	@$(WITH_LIB) sh -c 'for f in bench/*.R; do [ -e "$$f" ] || continue; echo "== $$f"; Rscript "$$f" || exit 1; done'
 

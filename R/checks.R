@@ -75,15 +75,16 @@ check_number <- function(x, arg, min = -Inf, max = Inf, open = FALSE) {
   as.double(x)
 }
 
-# One of `choices`; a vector equal to all of them means the first, as in
-# match.arg().
+# One of `choices`, or an unambiguous beginning of one; a vector equal to all of
+# them means the first. As in match.arg().
 check_choice <- function(x, arg, choices) {
   if (identical(x, choices)) return(choices[1])
-  if (!is.character(x) || length(x) != 1 || is.na(x) || !x %in% choices) {
+  at <- if (is.character(x) && length(x) == 1 && !is.na(x)) pmatch(x, choices) else NA
+  if (is.na(at)) {
     abort_arg(arg, paste("be one of", paste(dQuote(choices, FALSE), collapse = ", ")),
               describe(x))
   }
-  x
+  choices[at]
 }
 
 check_string <- function(x, arg) {

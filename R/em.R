@@ -124,7 +124,7 @@ solve_em_missing <- function(data, k, sigma2, control) {
   step <- if (control$accelerate) squarem_step(map) else successor_step(map)
   run <- iterate(evaluate_state(map, start), step, control, data$n)
   state <- run$state
-  check_missing_noise(state, data, k, sigma2)
+  check_missing_noise(state, data, sigma2)
   w <- .Call(C_ppca_canonical, state$w)
   posterior <- .Call(C_missing_posterior, data$x, state$mu, data$unit,
                      data$patterns, w, state$sigma2, FALSE, FALSE)
@@ -139,12 +139,15 @@ solve_em_missing <- function(data, k, sigma2, control) {
        converged = run$converged, iterations = run$iterations, route = "em")
 }
 
-check_missing_noise <- function(state, data, k, sigma2) {
+check_missing_noise <- function(state, data, sigma2) {
   spread <- state$sigma2 + sum(state$w^2) / data$p
-  if (is.null(sigma2) && state$sigma2 < 1e-12 * spread) {
-    abort_arg("k", "be smaller: with this many dimensions the observed cells are fitted exactly and no noise is left",
-              k)
-  }
+  if (is.null(sigma2) && state$sigma2 < 1e-12 * spread) stop_no_noise(state)
+}
+
+stop_no_noise <- function(state) {
+  abort_arg("k", paste("be smaller, or `sigma2` be given: with this many dimensions",
+                       "the observed cells are fitted exactly and no noise is left"),
+            ncol(state$w))
 }
 
 # The map of the core as a function of list(w, mu, sigma2); NULL where it left
@@ -190,7 +193,7 @@ evaluate_state <- function(map, at, maps = 1L) {
 successor_step <- function(map) {
   function(state) {
     new <- evaluate_state(map, state$successor)
-    if (is.null(new)) check_status(STATUS$not_positive)
+    if (is.null(new)) stop_no_noise(state)
     new
   }
 }
@@ -203,7 +206,7 @@ squarem_step <- function(map) {
   longest <- 4
   function(state) {
     next1 <- evaluate_state(map, state$successor)
-    if (is.null(next1)) check_status(STATUS$not_positive)
+    if (is.null(next1)) stop_no_noise(state)
     t0 <- flatten(state, state)
     t1 <- flatten(next1, state)
     t2 <- flatten(next1$successor, state)

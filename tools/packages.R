@@ -1,6 +1,7 @@
 # Rscript tools/packages.R state LEVEL       what R has, one fact a line (see below)
 # Rscript tools/packages.R install PKG ...   from CRAN, into a library that can be written
-# The packages are those that DESCRIPTION suggests, and roxygen2 for `make document`.
+# The packages are those that DESCRIPTION suggests, roxygen2 for `make document`, and
+# pcaMethods (Bioconductor: Debian has it built) for `make bench`.
 # Lines of output begin with "@", to be told from what a start-up file may print.
 args <- commandArgs(TRUE)
 
@@ -11,6 +12,10 @@ state <- function(level) {
   if (level != "test") {
     least <- least[name == "cli"]
     name <- name[name == "cli"]
+  }
+  if (level == "bench") {
+    name <- c(name, "pcaMethods")
+    least <- c(least, "1.0")
   }
   there <- mapply(function(name, least) {
     tryCatch(packageVersion(name) >= if (nzchar(least)) least else "0", error = function(e) FALSE)

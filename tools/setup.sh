@@ -6,6 +6,7 @@
 #   tools/setup.sh run        R, a C compiler, an optimised BLAS, cli: for `make demo`
 #   tools/setup.sh test       also what the tests, the manual pages and R CMD check need
 #   tools/setup.sh valgrind   as run, and valgrind
+#   tools/setup.sh bench      as run, and pcaMethods, which the timings compare with
 set -eu
 cd "$(dirname "$0")/.."
 level=${1:-run}
@@ -13,7 +14,8 @@ case $level in
   run) programs='' ;;
   test) programs='pandoc qpdf tidy' ;;
   valgrind) programs='valgrind' ;;
-  *) echo 'Usage: tools/setup.sh run|test|valgrind' >&2; exit 2 ;;
+  bench) programs='' ;;
+  *) echo 'Usage: tools/setup.sh run|test|valgrind|bench' >&2; exit 2 ;;
 esac
 scratch=$(mktemp -d)
 trap 'rm -rf "$scratch"' EXIT
@@ -150,8 +152,10 @@ r_is_debians() {
 
 prebuilt_r_packages() {
   for package in $r_missing; do
-    name=r-cran-$(printf '%s' "$package" | tr '[:upper:]' '[:lower:]')
-    if apt-cache show "$name" >/dev/null 2>&1; then echo "$name"; fi
+    for name in "r-cran-$package" "r-bioc-$package"; do
+      name=$(printf '%s' "$name" | tr '[:upper:]' '[:lower:]')
+      if apt-cache show "$name" >/dev/null 2>&1; then echo "$name"; fi
+    done
   done
 }
 

@@ -1,0 +1,564 @@
+/* data against loops over cells. Each set of cells is read in three kinds of
+ * storage, which must agree; work arrays have exactly the size that the
+ * *_work() functions ask for, and start as NaN. */
+#include <setjmp.h>
+
+#include "test.h"
+
+#include "data.h"
+
+static const double marker = 12345.0;
+
+static double *doubles(size_t n)
+{
+  double *x = malloc(n * sizeof *x);
+  if (!x && n) abort();
+  for (size_t i = 0; i < n; i++) x[i] = NAN;
+  return x;
+}
+
+static int *ints(size_t n)
+{
+  int *x = malloc(n * sizeof *x);
+  if (!x && n) abort();
+  return x;
+}
+
+/* Largest |x - y| relative to the largest |y|; infinite for a NaN. */
+static double gap(size_t n, const double *x, const double *y)
+{
+  double worst = 0.0, scale = 0.0;
+  for (size_t i = 0; i < n; i++) {
+    double d = fabs(x[i] - y[i]);
+    if (x[i] != y[i] && !(d <= worst)) worst = d == d ? d : INFINITY;
+    if (fabs(y[i]) > scale) scale = fabs(y[i]);
+  }
+  return scale > 0.0 ? worst / scale : worst;
+}
+
+/* ---- one set of cells, in three kinds of storage ----------------------- */
+
+typedef struct {
+  size_t n, p;
+  double *cell;                /* n x p, NaN where missing */
+  double *mu, *unit;
+  double *value;               /* what elbo_data points at */
+  int *ivalue, *row, *start;
+  elbo_data d;
+} set;
+
+/* Whole numbers, many of them 0, a share of them missing. */
+static set new_set(size_t n, size_t p, double missing)
+{
+  set s = {.n = n, .p = p, .cell = doubles(n * p), .mu = doubles(p),
+           .unit = doubles(p)};
+  for (size_t i = 0; i < n * p; i++) {
+    s.cell[i] = test_uniform() < 0.5 ? 0.0 : floor(4.0 * test_normal());
+    if (test_uniform() < missing) s.cell[i] = NAN;
+  }
+  for (size_t j = 0; j < p; j++) {
+    s.mu[j] = test_normal();
+    s.unit[j] = exp(test_normal());
+  }
+  return s;
+}
+
+/* Zeros are left out of sparse storage, but for one here and there. */
+static void store(set *s, enum data_kind kind)
+{
+  size_t n = s->n, p = s->p, stored = 0;
+  free(s->value);
+  free(s->ivalue);
+  free(s->row);
+  free(s->start);
+  s->value = NULL;
+  s->ivalue = s->row = s->start = NULL;
+  if (kind == DATA_DOUBLE) {
+    s->value = doubles(n * p);
+    memcpy(s->value, s->cell, n * p * sizeof *s->value);
+  } else if (kind == DATA_INTEGER) {
+    s->ivalue = ints(n * p);
+    for (size_t i = 0; i < n * p; i++)
+      s->ivalue[i] = isnan(s->cell[i]) ? DATA_MISSING_INT : (int) s->cell[i];
+  } else {
+    for (size_t i = 0; i < n * p; i++) stored += s->cell[i] != 0.0 || i % 13 == 0;
+    s->value = doubles(stored);
+    s->row = ints(stored);
+    s->start = ints(p + 1);
+    stored = 0;
+    for (size_t i = 0; i < n * p; i++) {
+      if (i % n == 0) s->start[i / n] = (int) stored;
+      if (s->cell[i] == 0.0 && i % 13 != 0) continue;
+      s->row[stored] = (int) (i % n);
+      s->value[stored++] = s->cell[i];
+    }
+    if (n == 0) memset(s->start, 0, p * sizeof *s->start);
+    s->start[p] = (int) stored;
+  }
+  s->d = (elbo_data) {kind, n, p, s->value, s->ivalue, s->row, s->start, s->mu,
+                      s->unit, NULL};
+}
+
+static void drop(set *s)
+{
+  free(s->cell);
+  free(s->mu);
+  free(s->unit);
+  free(s->value);
+  free(s->ivalue);
+  free(s->row);
+  free(s->start);
+}
+
+static const enum data_kind kinds[] = {DATA_DOUBLE, DATA_INTEGER, DATA_SPARSE};
+
+static double scaled(const set *s, size_t i, size_t j)
+{
+  double v = s->cell[i + j * s->n];
+  return isnan(v) ? 0.0 : (v - s->mu[j]) * s->unit[j];
+}
+
+/* ---- readers ----------------------------------------------------------- */
+
+/* One block of rows, with and without a mask, and as a list of rows. */
+static void check_rows(const set *s, size_t first, size_t count,
+                       const int *rows)
+{
+  size_t p = s->p, ld = count + 3;
+  size_t size = p && count ? ld * (p - 1) + count : 0;
+  double *out = doubles(size), *mask = doubles(size), *bare = doubles(size);
+  double *x = doubles(size), *seen = doubles(size);
+  for (size_t e = 0; e < size; e++)
+    out[e] = mask[e] = bare[e] = x[e] = seen[e] = marker;
+  for (size_t j = 0; j < p; j++)
+    for (size_t r = 0; r < count; r++) {
+      size_t i = rows ? (size_t) rows[r] : first + r;
+      x[r + j * ld] = scaled(s, i, j);
+      seen[r + j * ld] = !isnan(s->cell[i + j * s->n]);
+    }
+  data_rows(&s->d, first, count, rows, out, mask, ld);
+  data_rows(&s->d, first, count, rows, bare, NULL, ld);
+  CHECK(gap(size, out, x) == 0.0);
+  CHECK(gap(size, bare, x) == 0.0);
+  CHECK(gap(size, mask, seen) == 0.0);
+  free(out);
+  free(mask);
+  free(bare);
+  free(x);
+  free(seen);
+}
+
+static void check_cols(const set *s, size_t first, size_t count)
+{
+  double *out = doubles(s->n * count), *x = doubles(s->n * count);
+  for (size_t j = 0; j < count; j++)
+    for (size_t i = 0; i < s->n; i++) x[i + j * s->n] = scaled(s, i, first + j);
+  data_cols(&s->d, first, count, out);
+  CHECK(gap(s->n * count, out, x) == 0.0);
+  free(out);
+  free(x);
+}
+
+static void blocks_are_centred_scaled_and_masked(void)
+{
+  static const size_t shapes[][2] = {{1, 1}, {2, 5}, {17, 4}, {30, 1}, {5, 40}};
+  for (int shape = 0; shape < 5; shape++)
+    for (int holes = 0; holes < 2; holes++) {
+      size_t n = shapes[shape][0], p = shapes[shape][1];
+      set s = new_set(n, p, 0.3 * holes);
+      for (int kind = 0; kind < 3; kind++) {
+        store(&s, kinds[kind]);
+        for (size_t first = 0; first < n; first += 1 + n / 3)
+          for (size_t count = 0; first + count <= n; count += 1 + n / 4)
+            check_rows(&s, first, count, NULL);
+        int *rows = ints(n + 3);                 /* out of order, repeated */
+        for (size_t r = 0; r < n + 3; r++) rows[r] = (int) test_below(n);
+        check_rows(&s, 99, n + 3, rows);
+        check_rows(&s, 0, n, NULL);
+        check_cols(&s, 0, p);
+        check_cols(&s, p / 2, p - p / 2);
+        check_cols(&s, p - 1, 0);
+        free(rows);
+      }
+      drop(&s);
+    }
+}
+
+static void block_sizes_stay_within_the_data(void)
+{
+  for (size_t n = 0; n < 9000; n = 2 * n + 1)
+    for (size_t p = 0; p < 100000; p = 3 * p + 1) {
+      elbo_data d = {.n = n, .p = p};
+      size_t rows = data_block_rows(&d), cols = data_block_cols(&d);
+      CHECK(rows >= 1 && rows <= (n ? n : 1) && cols >= 1 && cols <= (p ? p : 1));
+      CHECK(rows <= 16 || rows * p <= (size_t) 1 << 19);
+      CHECK(cols <= 16 || cols * n <= (size_t) 1 << 19);
+    }
+}
+
+/* ---- summaries --------------------------------------------------------- */
+
+static void check_summaries(const set *s)
+{
+  size_t n = s->n, p = s->p, bad = 0;
+  double *count = doubles(p), *mean = doubles(p), *low = doubles(p);
+  double *high = doubles(p), *ss = doubles(p);
+  double *average = doubles(p), *squares = doubles(p);
+  CHECK(data_summary(&s->d, count, mean, low, high) == 0);
+  data_squares(&s->d, ss);
+  for (size_t j = 0; j < p; j++) {
+    double seen = 0.0, least = INFINITY, most = -INFINITY;
+    long double sum = 0.0L, sq = 0.0L;
+    for (size_t i = 0; i < n; i++) {
+      double v = s->cell[i + j * n];
+      if (isnan(v)) continue;
+      seen++;
+      sum += v;
+      least = fmin(least, v);
+      most = fmax(most, v);
+      sq += (long double) scaled(s, i, j) * scaled(s, i, j);
+    }
+    squares[j] = (double) sq;
+    average[j] = seen > 0.0 ? (double) (sum / seen) : 0.0;
+    bad += count[j] != seen;
+    if (seen > 0.0) bad += low[j] != least || high[j] != most;
+    else bad += !isnan(mean[j]);
+    if (!(seen > 0.0)) mean[j] = 0.0;
+  }
+  CHECK(bad == 0);
+  CHECK_NEAR(gap(p, mean, average), 0.0, 1e-14);
+  CHECK_NEAR(gap(p, ss, squares), 0.0, 1e-13);
+  free(count);
+  free(mean);
+  free(low);
+  free(high);
+  free(ss);
+  free(average);
+  free(squares);
+}
+
+/* ---- products ---------------------------------------------------------- */
+
+/* All four products for b columns against loops over cells. */
+static void check_products(const set *s, size_t b)
+{
+  size_t n = s->n, p = s->p;
+  double *q = doubles(p * b), *r = doubles(n * b), *out, *work;
+  double *xq = doubles(n * b), *sq = doubles(p * b);
+  double *xr = doubles(p * b), *gr = doubles(n * b);
+  for (size_t e = 0; e < p * b; e++) q[e] = test_normal();
+  for (size_t e = 0; e < n * b; e++) r[e] = test_normal();
+  for (size_t e = 0; e < n * b; e++) xq[e] = gr[e] = 0.0;
+  for (size_t e = 0; e < p * b; e++) sq[e] = xr[e] = 0.0;
+  for (size_t t = 0; t < b; t++) {
+    for (size_t j = 0; j < p; j++)
+      for (size_t i = 0; i < n; i++) {
+        xq[i + t * n] += scaled(s, i, j) * q[j + t * p];
+        xr[j + t * p] += scaled(s, i, j) * r[i + t * n];
+      }
+    for (size_t j = 0; j < p; j++)
+      for (size_t i = 0; i < n; i++) {
+        sq[j + t * p] += scaled(s, i, j) * xq[i + t * n] / (double) n;
+        gr[i + t * n] += scaled(s, i, j) * xr[j + t * p] / (double) n;
+      }
+  }
+  out = doubles(n * b);
+  work = doubles(data_times_work(&s->d, b));
+  data_times(&s->d, q, b, out, work);
+  CHECK_NEAR(gap(n * b, out, xq), 0.0, 1e-12);
+  free(work);
+  work = doubles(data_gram_times_work(&s->d, b));
+  data_gram_times(&s->d, r, b, out, work);
+  CHECK_NEAR(gap(n * b, out, gr), 0.0, 1e-12);
+  free(work);
+  free(out);
+  out = doubles(p * b);
+  work = doubles(data_cov_times_work(&s->d, b));
+  data_cov_times(&s->d, q, b, out, work);
+  CHECK_NEAR(gap(p * b, out, sq), 0.0, 1e-12);
+  free(work);
+  work = doubles(data_cross_work(&s->d, b));
+  data_cross(&s->d, r, b, out, work);
+  CHECK_NEAR(gap(p * b, out, xr), 0.0, 1e-12);
+  free(work);
+  free(out);
+  free(q);
+  free(r);
+  free(xq);
+  free(sq);
+  free(xr);
+  free(gr);
+}
+
+static void check_everything(size_t n, size_t p, double missing, size_t b)
+{
+  set s = new_set(n, p, missing);
+  for (int kind = 0; kind < 3; kind++) {
+    store(&s, kinds[kind]);
+    check_summaries(&s);
+    check_products(&s, b);
+    check_products(&s, 0);
+  }
+  drop(&s);
+}
+
+static void small_data_match_loops(void)
+{
+  for (size_t n = 1; n <= 40; n += 1 + n / 3)
+    for (size_t p = 1; p <= 40; p += 1 + p / 3) {
+      check_everything(n, p, 0.0, 1 + n % 4);
+      check_everything(n, p, 0.25, 1 + p % 4);
+    }
+  check_everything(9, 7, 1.0, 2);                        /* nothing observed */
+}
+
+/* Shapes at which rows or columns come in three blocks or more. */
+static void large_data_come_in_blocks(void)
+{
+  static const size_t shapes[][2] = {{10007, 3}, {3, 10007}, {53, 17000},
+                                     {17000, 53}};
+  for (int shape = 0; shape < 4; shape++) {
+    size_t n = shapes[shape][0], p = shapes[shape][1];
+    elbo_data d = {.n = n, .p = p};
+    CHECK(n > 2 * data_block_rows(&d) || p > 2 * data_block_cols(&d));
+    check_everything(n, p, 0.1, 2);
+  }
+}
+
+/* A mean off by a bit would leave a variance to what has none. */
+static void a_constant_column_has_exactly_its_mean(void)
+{
+  static const double constants[] = {0.1, -1.0 / 3.0, 1e150, -1e-150, 5e-324,
+                                     123456789.123};
+  for (size_t n = 1; n < 12000; n = 3 * n + 1)
+    for (int c = 0; c < 6; c++) {
+      double *x = doubles(n), unit = 1.0, count, mean, low, high, ss;
+      for (size_t i = 0; i < n; i++) x[i] = constants[c];
+      elbo_data d = {.kind = DATA_DOUBLE, .n = n, .p = 1, .value = x,
+                     .mu = &mean, .unit = &unit};
+      CHECK(data_summary(&d, &count, &mean, &low, &high) == 0);
+      CHECK(mean == constants[c] && low == mean && high == mean);
+      data_squares(&d, &ss);
+      CHECK(ss == 0.0);
+      free(x);
+    }
+}
+
+static void the_mean_of_large_integers_is_exact(void)
+{
+  size_t n = 5000;
+  int *x = ints(n), most = 2147483647;
+  double count, mean, low, high;
+  for (size_t i = 0; i < n; i++)
+    x[i] = i % 5 == 0 ? DATA_MISSING_INT : i % 2 ? most : -most;
+  x[0] = most;
+  elbo_data d = {.kind = DATA_INTEGER, .n = n, .p = 1, .ivalue = x};
+  CHECK(data_summary(&d, &count, &mean, &low, &high) == 0);
+  CHECK(count == 4001.0 && low == -most && high == most);
+  CHECK_NEAR(mean, most / 4001.0, 1e-15);
+  free(x);
+}
+
+/* Finite cells whose sum is not finite have a mean that the sum cannot give:
+ * either the right one, or none, but not a wrong one. */
+static void an_overflowing_sum_gives_no_wrong_mean(void)
+{
+  double x[] = {1.5e308, 1.5e308, 1.5e308, 1.5e308, 0.0, 0.0, 0.0, 0.0};
+  double count, mean, low, high;
+  elbo_data d = {.kind = DATA_DOUBLE, .n = 8, .p = 1, .value = x};
+  CHECK(data_summary(&d, &count, &mean, &low, &high) == 0);
+  CHECK(!isfinite(mean) || fabs(mean / 0.75e308 - 1.0) < 1e-14);
+}
+
+static void the_first_infinite_column_is_named(void)
+{
+  for (size_t at = 0; at < 5; at++)
+    for (int sign = -1; sign <= 1; sign += 2)
+      for (int kind = 0; kind < 3; kind += 2) {
+        set s = new_set(7, 5, 0.2);
+        double out[4][5];
+        for (size_t j = at; j < 5; j += 2)
+          s.cell[test_below(7) + j * 7] = sign * INFINITY;
+        store(&s, kinds[kind]);
+        CHECK(data_summary(&s.d, out[0], out[1], out[2], out[3]) == at + 1);
+        drop(&s);
+      }
+}
+
+/* ---- scales ------------------------------------------------------------ */
+
+/* Cells times `scale` with units divided by it: everything as before. */
+static void check_scale(const set *s, double scale)
+{
+  set t = new_set(s->n, s->p, 0.0);
+  size_t n = s->n, p = s->p, b = 2;
+  for (size_t e = 0; e < n * p; e++) t.cell[e] = s->cell[e] * scale;
+  for (size_t j = 0; j < p; j++) {
+    t.mu[j] = s->mu[j] * scale;
+    t.unit[j] = s->unit[j] / scale;
+  }
+  for (int kind = 0; kind < 3; kind += 2) {
+    store(&t, kinds[kind]);
+    double *q = doubles(p * b), *y = doubles(n * b), *x = doubles(n * b);
+    double *ss = doubles(p), *expected = doubles(p);
+    double *work = doubles(data_times_work(&t.d, b));
+    for (size_t e = 0; e < p * b; e++) q[e] = test_normal();
+    for (size_t e = 0; e < n * b; e++) x[e] = 0.0;
+    for (size_t j = 0; j < p; j++) expected[j] = 0.0;
+    for (size_t j = 0; j < p; j++)
+      for (size_t i = 0; i < n; i++) {
+        expected[j] += scaled(s, i, j) * scaled(s, i, j);
+        for (size_t c = 0; c < b; c++)
+          x[i + c * n] += scaled(s, i, j) * q[j + c * p];
+      }
+    check_rows(&t, 0, n, NULL);
+    data_squares(&t.d, ss);
+    CHECK_NEAR(gap(p, ss, expected), 0.0, 1e-12);
+    data_times(&t.d, q, b, y, work);
+    CHECK_NEAR(gap(n * b, y, x), 0.0, 1e-12);
+    free(q);
+    free(y);
+    free(x);
+    free(ss);
+    free(expected);
+    free(work);
+  }
+  drop(&t);
+}
+
+static void units_take_up_extreme_scales(void)
+{
+  set s = new_set(21, 6, 0.0);
+  check_scale(&s, 1.0);
+  check_scale(&s, 1e150);
+  check_scale(&s, 1e-150);
+  check_scale(&s, 1e300);
+  check_scale(&s, 1e-300);
+  drop(&s);
+}
+
+/* ---- sparse ------------------------------------------------------------ */
+
+/* One column empty, one full, one full of stored zeros, one all missing. */
+static void sparse_columns_may_be_empty_or_full(void)
+{
+  size_t n = 26, p = 5;
+  set s = new_set(n, p, 0.0);
+  for (size_t i = 0; i < n; i++) {
+    s.cell[i] = 0.0;
+    s.cell[i + n] = 1.0 + (double) i;
+    s.cell[i + 2 * n] = NAN;
+    s.cell[i + 4 * n] = 0.0;
+  }
+  store(&s, DATA_SPARSE);
+  check_rows(&s, 0, n, NULL);
+  check_rows(&s, 3, 5, NULL);
+  check_cols(&s, 0, p);
+  check_summaries(&s);
+  check_products(&s, 3);
+  drop(&s);
+
+  double mu[] = {0.5, -2.0}, unit[] = {1.0, 3.0}, zeros[] = {0.0, 0.0, 0.0};
+  int row[] = {0, 1, 2}, start[] = {0, 0, 3};      /* no cell, and all zero */
+  double cell[] = {0.0, 0.0, 0.0, 0.0, 0.0, 0.0};
+  set t = {.n = 3, .p = 2, .cell = cell, .mu = mu, .unit = unit};
+  t.d = (elbo_data) {DATA_SPARSE, 3, 2, zeros, NULL, row, start, mu, unit, NULL};
+  check_rows(&t, 0, 3, NULL);
+  check_summaries(&t);
+  check_products(&t, 2);
+}
+
+/* ---- poll -------------------------------------------------------------- */
+
+static int polls, polls_left;
+static jmp_buf away;
+
+static void count_polls(void) { polls++; }
+
+static void leave(void)
+{
+  if (polls_left-- <= 0) longjmp(away, 1);
+}
+
+typedef struct { double *q, *r, *big, *work, *column[5]; } room;
+
+static void run(const elbo_data *d, int what, const room *a)
+{
+  switch (what) {
+  case 0: data_summary(d, a->column[0], a->column[1], a->column[2],
+                       a->column[3]); break;
+  case 1: data_squares(d, a->column[4]); break;
+  case 2: data_times(d, a->q, 2, a->big, a->work); break;
+  case 3: data_cov_times(d, a->q, 2, a->big, a->work); break;
+  case 4: data_cross(d, a->r, 2, a->big, a->work); break;
+  default: data_gram_times(d, a->r, 2, a->big, a->work);
+  }
+}
+
+static size_t work_of(const elbo_data *d, int what)
+{
+  switch (what) {
+  case 2: return data_times_work(d, 2);
+  case 3: return data_cov_times_work(d, 2);
+  case 4: return data_cross_work(d, 2);
+  case 5: return data_gram_times_work(d, 2);
+  default: return 0;
+  }
+}
+
+/* Each routine polls; left in the middle by a long jump, it gives the same
+ * result as ever the next time, and has left its input alone. */
+static void check_poll(set *s, int what)
+{
+  size_t n = s->n, p = s->p, most = n > p ? n : p;
+  room a = {doubles(p * 2), doubles(n * 2), doubles(most * 2),
+            doubles(work_of(&s->d, what)),
+            {doubles(p), doubles(p), doubles(p), doubles(p), doubles(p)}};
+  double *first = doubles(most * 2);
+  for (size_t e = 0; e < p * 2; e++) a.q[e] = test_normal();
+  for (size_t e = 0; e < n * 2; e++) a.r[e] = test_normal();
+  for (size_t e = 0; e < most * 2; e++) a.big[e] = 0.0;
+  polls = 0;
+  s->d.poll = count_polls;
+  run(&s->d, what, &a);
+  memcpy(first, a.big, most * 2 * sizeof *first);
+  CHECK(polls > 0);
+  s->d.poll = leave;
+  for (volatile int stop = 0; stop < 3 && stop < polls; stop++) {
+    polls_left = stop;
+    if (setjmp(away) == 0) {
+      run(&s->d, what, &a);
+      CHECK(!"left by a long jump");
+    }
+  }
+  s->d.poll = NULL;
+  run(&s->d, what, &a);
+  CHECK(gap(most * 2, a.big, first) == 0.0);
+  free(a.q);
+  free(a.r);
+  free(a.big);
+  free(a.work);
+  for (int c = 0; c < 5; c++) free(a.column[c]);
+  free(first);
+}
+
+static void poll_may_leave_by_a_long_jump(void)
+{
+  static const size_t shapes[][2] = {{9000, 3}, {3, 9000}};
+  for (int shape = 0; shape < 2; shape++) {
+    set s = new_set(shapes[shape][0], shapes[shape][1], 0.1);
+    for (int kind = 0; kind < 3; kind++) {
+      store(&s, kinds[kind]);
+      for (int what = 0; what < 6; what++) check_poll(&s, what);
+    }
+    drop(&s);
+  }
+}
+
+TEST_MAIN(blocks_are_centred_scaled_and_masked,
+          block_sizes_stay_within_the_data, small_data_match_loops,
+          large_data_come_in_blocks, a_constant_column_has_exactly_its_mean,
+          the_mean_of_large_integers_is_exact,
+          an_overflowing_sum_gives_no_wrong_mean,
+          the_first_infinite_column_is_named, units_take_up_extreme_scales,
+          sparse_columns_may_be_empty_or_full, poll_may_leave_by_a_long_jump)

@@ -1,0 +1,468 @@
+/* krylov against matrices whose spectrum is known because they are made from
+ * it: A = Q diag(values) Q' with Q a product of plane rotations. */
+#include "test.h"
+
+#include "krylov.h"
+#include "status.h"
+
+static double *doubles(size_t n)
+{
+  double *x = malloc(n * sizeof *x);
+  if (!x && n) abort();
+  for (size_t i = 0; i < n; i++) x[i] = NAN;
+  return x;
+}
+
+static int *ints(size_t n)
+{
+  int *x = malloc(n * sizeof *x);
+  if (!x && n) abort();
+  return x;
+}
+
+/* Largest |x - y| relative to the largest |y|; infinite for a NaN. */
+static double gap(size_t n, const double *x, const double *y)
+{
+  double worst = 0.0, scale = 0.0;
+  for (size_t i = 0; i < n; i++) {
+    double d = fabs(x[i] - y[i]);
+    if (x[i] != y[i] && !(d <= worst)) worst = d == d ? d : INFINITY;
+    if (fabs(y[i]) > scale) scale = fabs(y[i]);
+  }
+  return scale > 0.0 ? worst / scale : worst;
+}
+
+/* Largest entry of |V'V - I| for the first m columns of v (p x m). */
+static double skew(size_t p, size_t m, const double *v)
+{
+  double worst = 0.0;
+  for (size_t j = 0; j < m; j++)
+    for (size_t i = 0; i <= j; i++) {
+      double dot = 0.0;
+      for (size_t t = 0; t < p; t++) dot += v[t + i * p] * v[t + j * p];
+      dot = fabs(dot - (i == j));
+      if (!(dot <= worst)) worst = dot == dot ? dot : INFINITY;
+    }
+  return worst;
+}
+
+/* ---- matrices with a known spectrum ------------------------------------ */
+
+typedef struct {
+  size_t p, calls, warnings;
+  double *a, *values;         /* p x p, and its eigenvalues, decreasing */
+} matrix;
+
+static void times(void *context, const double *q, size_t b, double *z)
+{
+  matrix *m = context;
+  size_t p = m->p;
+  m->calls += b;
+  for (size_t t = 0; t < b; t++) {
+    for (size_t i = 0; i < p; i++) z[i + t * p] = 0.0;
+    for (size_t j = 0; j < p; j++)
+      for (size_t i = 0; i < p; i++)
+        z[i + t * p] += m->a[i + j * p] * q[j + t * p];
+  }
+}
+
+static void slow(void *context)
+{
+  matrix *m = context;
+  m->warnings++;
+}
+
+/* A = G A G' for a rotation in the plane of axes r and s */
+static void rotate(matrix *m, size_t r, size_t s, double angle)
+{
+  size_t p = m->p;
+  double c = cos(angle), d = sin(angle);
+  for (int side = 0; side < 2; side++)
+    for (size_t i = 0; i < p; i++) {
+      double *x = m->a + (side ? r + i * p : i + r * p);
+      double *y = m->a + (side ? s + i * p : i + s * p);
+      double u = *x, v = *y;
+      *x = c * u - d * v;
+      *y = d * u + c * v;
+    }
+}
+
+/* Takes `values`, p of them and decreasing. */
+static matrix new_matrix(size_t p, double *values, int rotations)
+{
+  matrix m = {p, 0, 0, doubles(p * p), values};
+  for (size_t i = 0; i < p * p; i++) m.a[i] = 0.0;
+  for (size_t i = 0; i < p; i++) m.a[i + i * p] = values[i];
+  for (int t = 0; t < rotations; t++)
+    for (size_t r = 0; r < p; r++) {
+      size_t s = test_below(p);
+      if (s != r) rotate(&m, r, s, 6.3 * test_uniform());
+    }
+  for (size_t j = 0; j < p; j++)               /* rounding left it uneven */
+    for (size_t i = 0; i < j; i++) m.a[i + j * p] = m.a[j + i * p];
+  return m;
+}
+
+static void drop(matrix *m)
+{
+  free(m->a);
+  free(m->values);
+}
+
+/* ---- leading pairs ----------------------------------------------------- */
+
+typedef struct { int status; size_t products; double residual; } outcome;
+
+/* Solves; true residuals and angles are checked whatever the status. */
+static outcome solve(matrix *m, const krylov_settings *set, double *values,
+                     double *vectors)
+{
+  size_t p = m->p, k = set->k, work, iwork;
+  krylov_operator op = {.p = p, .times = times, .slow = slow, .context = m};
+  outcome out;
+  CHECK(krylov_work(p, set, &work, &iwork) == ELBO_OK);
+  double *space = doubles(work);
+  int *ispace = ints(iwork);
+  m->calls = 0;
+  out.status = krylov_top(&op, set, values, vectors, &out.products,
+                          &out.residual, space, ispace);
+  CHECK(out.products == m->calls);
+  CHECK_NEAR(skew(p, k, vectors), 0.0, 1e-12);
+  free(space);
+  free(ispace);
+  return out;
+}
+
+static double true_residual(matrix *m, size_t k, const double *values,
+                            const double *vectors)
+{
+  size_t p = m->p;
+  double *z = doubles(p * k), worst = 0.0;
+  times(m, vectors, k, z);
+  for (size_t j = 0; j < k; j++) {
+    double sum = 0.0;
+    for (size_t i = 0; i < p; i++) {
+      double r = z[i + j * p] - values[j] * vectors[i + j * p];
+      sum += r * r;
+    }
+    worst = fmax(worst, sqrt(sum));
+  }
+  free(z);
+  return worst;
+}
+
+static void check_top(matrix *m, const krylov_settings *set, double tol)
+{
+  size_t k = set->k;
+  double *values = doubles(k), *vectors = doubles(m->p * k), top = m->values[0];
+  outcome out = solve(m, set, values, vectors);
+  CHECK(out.status == ELBO_OK);
+  CHECK(out.residual <= set->tol);
+  CHECK_NEAR(gap(k, values, m->values), 0.0, tol);
+  CHECK(true_residual(m, k, values, vectors) <= 1e-10 * top);
+  for (size_t j = 1; j < k; j++) CHECK(values[j] <= values[j - 1]);
+  free(values);
+  free(vectors);
+}
+
+static double *spectrum(size_t p, double (*of)(size_t, size_t))
+{
+  double *values = doubles(p);
+  for (size_t j = 0; j < p; j++) values[j] = of(j, p);
+  return values;
+}
+
+static double even(size_t j, size_t p) { return (double) (p - j); }
+static double geometric(size_t j, size_t p) { (void) p; return pow(0.9, (double) j); }
+static double steep(size_t j, size_t p) { (void) p; return pow(10.0, -(double) j); }
+static double flat(size_t j, size_t p) { (void) j; (void) p; return 3.0; }
+static double none(size_t j, size_t p) { (void) j; (void) p; return 0.0; }
+static double one(size_t j, size_t p) { (void) p; return j ? 0.0 : 7.0; }
+static double rank_five(size_t j, size_t p) { (void) p; return j < 5 ? 9.0 - (double) j : 0.0; }
+static double clustered(size_t j, size_t p) { (void) p; return j < 6 ? 5.0 - 1e-7 * (double) j : 4.0 * pow(0.95, (double) j); }
+static double pairs(size_t j, size_t p) { return (double) (p - j / 2 * 2); }
+static double threefold(size_t j, size_t p) { (void) p; return pow(0.8, (double) (j / 3)); }
+static double spiked(size_t j, size_t p) { (void) p; return j < 3 ? 100.0 : 1.0 + 1e-3 / (double) (j + 1); }
+static double noisy(size_t j, size_t p) { return (j < 4 ? 5.0 : 0.0) + 1.0 + (double) (p - j) / (double) p; }
+
+static void leading_pairs_of_known_spectra(void)
+{
+  static double (*const all[])(size_t, size_t) = {
+    even, geometric, steep, flat, none, one, rank_five, clustered, pairs,
+    threefold, spiked, noisy};
+  static const size_t ranks[] = {1, 3, 8, 20};
+  for (size_t a = 0; a < sizeof all / sizeof all[0]; a++)
+    for (int r = 0; r < 4; r++)
+      for (int rotations = 0; rotations < 4; rotations += 3) {
+        size_t k = ranks[r], p = 60 + 4 * k;
+        krylov_settings set = krylov_defaults(p, k);
+        matrix m = new_matrix(p, spectrum(p, all[a]), rotations);
+        CHECK(set.k == k && set.block > 0 && set.tol <= 1e-10);
+        CHECK(set.dim >= k + 2 * set.block && set.dim <= p);
+        check_top(&m, &set, 1e-11);
+        drop(&m);
+      }
+}
+
+static void defaults_keep_the_contract(void)
+{
+  for (size_t k = 1; k <= 400; k += 1 + k / 9)
+    for (size_t p = 40 + 3 * k; p < 30000; p += 1 + p / 7) {
+      krylov_settings s = krylov_defaults(p, k);
+      CHECK(s.block >= 1 && s.dim >= k + 2 * s.block && s.dim <= p);
+      CHECK(s.products >= s.dim);
+    }
+}
+
+/* k-th and next eigenvalue closer than any iteration can tell apart: the
+ * values are right all the same. */
+static void a_tiny_gap_behind_the_last_pair(void)
+{
+  static const double gaps[] = {1e-3, 1e-6, 1e-9, 1e-12, 0.0};
+  for (int g = 0; g < 5; g++) {
+    size_t k = 5, p = 120;
+    double *values = spectrum(p, geometric);
+    for (size_t j = k; j < p; j++) values[j] *= (1.0 - gaps[g]) / 0.9;
+    krylov_settings set = krylov_defaults(p, k);
+    matrix m = new_matrix(p, values, 2);
+    check_top(&m, &set, 1e-11);
+    drop(&m);
+  }
+}
+
+/* More copies of the largest eigenvalue than a block has columns, before a
+ * slow decay or nothing at all. */
+static void an_eigenvalue_may_repeat_beyond_the_block(void)
+{
+  for (size_t copies = 2; copies <= 64; copies *= 2)
+    for (size_t k = 12; k <= 20; k += 8)
+      for (int tail = 0; tail < 2; tail++) {
+        const size_t p = 600;
+        krylov_settings set = krylov_defaults(p, k);
+        double *values = doubles(p);
+        for (size_t j = 0; j < p; j++)
+          values[j] = j < copies ? 1.0 : tail * 0.9 * pow(0.97, (double) (j - copies));
+        matrix m = new_matrix(p, values, 1);
+        check_top(&m, &set, 1e-11);
+        drop(&m);
+      }
+}
+
+static void scales_do_not_matter(void)
+{
+  static const double scales[] = {1e-100, 1e-20, 1e20, 1e100};
+  for (int s = 0; s < 4; s++) {
+    size_t k = 4, p = 80;
+    double *values = spectrum(p, geometric);
+    for (size_t j = 0; j < p; j++) values[j] *= scales[s];
+    krylov_settings set = krylov_defaults(p, k);
+    matrix m = new_matrix(p, values, 2);
+    check_top(&m, &set, 1e-11);
+    drop(&m);
+  }
+}
+
+/* Every block and every basis from the smallest the contract allows to all
+ * of the space. */
+static void any_settings_within_the_contract(void)
+{
+  for (size_t p = 8; p <= 40; p += 16)
+    for (size_t k = 1; k + 2 <= p; k += 1 + k / 2)
+      for (size_t b = 1; k + 3 * b <= p; b += 1 + b / 2)
+        for (size_t dim = k + 2 * b; dim + b <= p; dim += 1 + (p - b - dim) / 2) {
+          krylov_settings set = {k, b, dim, 20000, 1e-10};
+          matrix m = new_matrix(p, spectrum(p, geometric), 2);
+          check_top(&m, &set, 1e-11);
+          drop(&m);
+        }
+}
+
+static void a_spent_budget_gives_what_there_is(void)
+{
+  size_t k = 6, p = 400;
+  krylov_settings set = krylov_defaults(p, k);
+  double *values = spectrum(p, noisy), *ritz = doubles(k);
+  double *vectors = doubles(p * k), last = INFINITY;
+  matrix m = new_matrix(p, values, 2);
+  for (size_t budget = 1; budget <= 4 * set.dim; budget *= 4) {
+    set.products = budget;
+    set.tol = 1e-14;
+    outcome out = solve(&m, &set, ritz, vectors);
+    CHECK(out.status == ELBO_NOT_CONVERGED);
+    CHECK(out.products >= budget && out.products <= budget + set.dim);
+    CHECK(out.residual > set.tol && out.residual <= last);
+    last = out.residual;
+    /* what it says of itself is true: values are Rayleigh quotients from
+     * below, and residuals are as reported */
+    for (size_t j = 0; j < k; j++)
+      CHECK(ritz[j] > 0.0 && ritz[j] <= m.values[j] * (1.0 + 1e-12));
+    double worst = true_residual(&m, k, ritz, vectors);
+    CHECK(worst <= out.residual * ritz[0] * (1.0 + 1e-6) + 1e-12);
+  }
+  free(ritz);
+  free(vectors);
+  drop(&m);
+}
+
+static void the_same_input_gives_the_same_pairs(void)
+{
+  size_t k = 5, p = 90;
+  krylov_settings set = krylov_defaults(p, k);
+  matrix m = new_matrix(p, spectrum(p, clustered), 2);
+  double *values[2], *vectors[2];
+  for (int i = 0; i < 2; i++) {
+    values[i] = doubles(k);
+    vectors[i] = doubles(p * k);
+    solve(&m, &set, values[i], vectors[i]);
+  }
+  CHECK(memcmp(values[0], values[1], k * sizeof **values) == 0);
+  CHECK(memcmp(vectors[0], vectors[1], p * k * sizeof **vectors) == 0);
+  for (int i = 0; i < 2; i++) {
+    free(values[i]);
+    free(vectors[i]);
+  }
+  drop(&m);
+}
+
+/* ---- orthonormal bases ------------------------------------------------- */
+
+/* What the span of the m columns of q leaves of x, relative to |x|. */
+static double outside(size_t p, size_t m, const double *q, const double *x)
+{
+  double *rest = doubles(p), size = 0.0, left = 0.0, most = 0.0;
+  for (size_t i = 0; i < p; i++) most = fmax(most, fabs(x[i]));
+  if (most == 0.0) most = 1.0;
+  for (size_t i = 0; i < p; i++) rest[i] = x[i] / most;
+  for (size_t i = 0; i < p; i++) size += rest[i] * rest[i];
+  for (size_t j = 0; j < m; j++) {
+    double dot = 0.0;
+    for (size_t i = 0; i < p; i++) dot += q[i + j * p] * rest[i];
+    for (size_t i = 0; i < p; i++) rest[i] -= dot * q[i + j * p];
+  }
+  for (size_t i = 0; i < p; i++) left += rest[i] * rest[i];
+  free(rest);
+  return size > 0.0 ? sqrt(left / size) : 0.0;
+}
+
+/* Orthonormalises b columns, of which `rank` are independent of each other and
+ * of the m before them; `basis` is p x (m + b). */
+static void check_basis(size_t p, size_t m, size_t b, double *basis, int fill,
+                        size_t rank)
+{
+  size_t room = fill && b > p - m ? p - m : b;   /* there is no more to have */
+  double *before = doubles(p * (m + b)), *coef = doubles((m + b) * b);
+  memcpy(before, basis, p * (m + b) * sizeof *before);
+  size_t kept = krylov_orthonormalise(p, m, b, basis, fill, coef);
+  CHECK(kept == (fill ? room : rank));
+  CHECK_NEAR(skew(p, m + kept, basis), 0.0, 1e-13);
+  CHECK(memcmp(basis, before, p * m * sizeof *before) == 0);
+  for (size_t j = m; j < m + b; j++)
+    CHECK(outside(p, m + kept, basis, before + j * p) < 1e-12);
+  free(before);
+  free(coef);
+}
+
+/* p x (m + b): m orthonormal columns and b random ones */
+static double *basis_of(size_t p, size_t m, size_t b)
+{
+  double *basis = doubles(p * (m + b)), *coef = doubles(m * m);
+  for (size_t i = 0; i < p * (m + b); i++) basis[i] = test_normal();
+  CHECK(krylov_orthonormalise(p, 0, m, basis, 1, coef) == m);
+  free(coef);
+  return basis;
+}
+
+static void independent_columns_are_kept(void)
+{
+  for (size_t p = 1; p <= 40; p += 1 + p / 2)
+    for (size_t m = 0; m <= p; m += 1 + m / 2)
+      for (size_t b = 0; m + b <= p; b += 1 + b / 3)
+        for (int fill = 0; fill < 2; fill++) {
+          double *basis = basis_of(p, m, b);
+          check_basis(p, m, b, basis, fill, b);
+          free(basis);
+        }
+}
+
+static void sizes_of_columns_do_not_matter(void)
+{
+  static const double scales[] = {1e-300, 1e-150, 1e150, 1e300, 1e-8};
+  for (int fill = 0; fill < 2; fill++) {
+    double *basis = basis_of(25, 4, 5);
+    for (size_t j = 0; j < 5; j++)
+      for (size_t i = 0; i < 25; i++) basis[i + (4 + j) * 25] *= scales[j];
+    check_basis(25, 4, 5, basis, fill, 5);
+    free(basis);
+  }
+}
+
+/* Columns behind the basis: zero, twice the same, inside the basis, a sum of
+ * others, in turn and all together. */
+static void dependent_columns_are_dropped_or_replaced(void)
+{
+  const size_t p = 30, m = 5, b = 7;
+  for (int which = 1; which < 16; which++)
+    for (int fill = 0; fill < 2; fill++) {
+      double *basis = basis_of(p, m, b), *x = basis + m * p;
+      size_t rank = b;
+      for (size_t i = 0; i < p; i++) {
+        if (which & 1) x[i + 2 * p] = 0.0;
+        if (which & 2) x[i + 3 * p] = -4.0 * x[i + 1 * p];
+        if (which & 4) x[i + 0 * p] = basis[i] - 3.0 * basis[i + 4 * p];
+        if (which & 8) x[i + 6 * p] = x[i + 4 * p] + 1e3 * x[i + 5 * p];
+      }
+      for (int t = 1; t < 16; t *= 2) rank -= (which & t) != 0;
+      check_basis(p, m, b, basis, fill, rank);
+      free(basis);
+    }
+}
+
+static void columns_may_all_be_dependent(void)
+{
+  for (int fill = 0; fill < 2; fill++) {
+    double *basis = basis_of(20, 3, 4);
+    for (size_t i = 0; i < 4 * 20; i++) basis[i + 3 * 20] = 0.0;
+    check_basis(20, 3, 4, basis, fill, 0);
+    memcpy(basis + 60, basis, 60 * sizeof *basis);
+    memcpy(basis + 120, basis, 20 * sizeof *basis);
+    check_basis(20, 3, 4, basis, fill, 0);
+    free(basis);
+  }
+}
+
+/* A column within 1e-9 of the others still has a direction of its own. */
+static void nearly_dependent_columns_are_kept(void)
+{
+  for (double by = 1e-3; by > 1e-10; by *= 1e-3)
+    for (int fill = 0; fill < 2; fill++) {
+      const size_t p = 40, m = 6, b = 4;
+      double *basis = basis_of(p, m, b), *x = basis + m * p;
+      for (size_t i = 0; i < p; i++) {
+        x[i + p] = x[i] + by * x[i + p];
+        x[i + 2 * p] = basis[i + p] + by * x[i + 2 * p];
+      }
+      check_basis(p, m, b, basis, fill, b);
+      free(basis);
+    }
+}
+
+/* More columns than dimensions: as many as there is room for. */
+static void a_full_space_takes_no_more(void)
+{
+  for (size_t m = 0; m <= 6; m += 3)
+    for (int fill = 0; fill < 2; fill++) {
+      double *basis = basis_of(6, m, 9 - m);
+      check_basis(6, m, 9 - m, basis, fill, 6 - m);
+      free(basis);
+    }
+}
+
+TEST_MAIN(leading_pairs_of_known_spectra, defaults_keep_the_contract,
+          a_tiny_gap_behind_the_last_pair,
+          an_eigenvalue_may_repeat_beyond_the_block, scales_do_not_matter,
+          any_settings_within_the_contract, a_spent_budget_gives_what_there_is,
+          the_same_input_gives_the_same_pairs, independent_columns_are_kept,
+          sizes_of_columns_do_not_matter,
+          dependent_columns_are_dropped_or_replaced,
+          columns_may_all_be_dependent, nearly_dependent_columns_are_kept,
+          a_full_space_takes_no_more)

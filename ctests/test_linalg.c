@@ -1,0 +1,491 @@
+/* linalg against triple loops, cyclic Jacobi and Gauss-Jordan. Matrices are
+ * allocated to their last element, and hold NaN wherever nothing should be
+ * read, a marker wherever nothing should be written. */
+#include "test.h"
+
+#include "linalg.h"
+#include "status.h"
+
+static const double marker = 12345.0;
+
+/* ---- plain reference code ---------------------------------------------- */
+
+static double *doubles(size_t n)
+{
+  double *x = malloc(n * sizeof *x);
+  if (!x && n) abort();
+  for (size_t i = 0; i < n; i++) x[i] = NAN;
+  return x;
+}
+
+static int *ints(size_t n)
+{
+  int *x = malloc(n * sizeof *x);
+  if (!x && n) abort();
+  return x;
+}
+
+/* Largest |x - y| relative to the largest |y|; infinite for a NaN. */
+static double gap(size_t n, const double *x, const double *y)
+{
+  double worst = 0.0, scale = 0.0;
+  for (size_t i = 0; i < n; i++) {
+    double d = fabs(x[i] - y[i]);
+    if (x[i] != y[i] && !(d <= worst)) worst = d == d ? d : INFINITY;
+    if (fabs(y[i]) > scale) scale = fabs(y[i]);
+  }
+  return scale > 0.0 ? worst / scale : worst;
+}
+
+static size_t span(size_t rows, size_t cols, size_t ld)
+{
+  return rows && cols ? ld * (cols - 1) + rows : 0;
+}
+
+/* rows x cols of standard normals, `fill` in what lies between columns */
+static double *normals(size_t rows, size_t cols, size_t ld, double fill)
+{
+  double *x = doubles(span(rows, cols, ld));
+  for (size_t i = 0; i < span(rows, cols, ld); i++)
+    x[i] = i % ld < rows ? test_normal() : fill;
+  return x;
+}
+
+static double *copy_of(size_t n, const double *x)
+{
+  double *y = doubles(n);
+  for (size_t i = 0; i < n; i++) y[i] = x[i];
+  return y;
+}
+
+static double element(char trans, const double *a, size_t ld, size_t i,
+                      size_t j)
+{
+  return trans == 'N' ? a[i + j * ld] : a[j + i * ld];
+}
+
+/* B B' + shift I, n x n, for random B (n x m) */
+static double *gram(size_t n, size_t m, double shift)
+{
+  double *b = normals(n, m, n ? n : 1, NAN), *a = doubles(n * n);
+  for (size_t j = 0; j < n; j++)
+    for (size_t i = 0; i < n; i++) {
+      double sum = i == j ? shift : 0.0;
+      for (size_t t = 0; t < m; t++) sum += b[i + t * n] * b[j + t * n];
+      a[i + j * n] = sum;
+    }
+  free(b);
+  return a;
+}
+
+/* Gauss-Jordan with partial pivoting: inverse (n x n); returns log |det a|. */
+static double naive_inverse(size_t n, const double *a, double *inverse)
+{
+  double *m = copy_of(n * n, a), logdet = 0.0;
+  for (size_t i = 0; i < n * n; i++) inverse[i] = i % (n + 1) == 0;
+  for (size_t c = 0; c < n; c++) {
+    size_t pivot = c;
+    for (size_t i = c; i < n; i++)
+      if (fabs(m[i + c * n]) > fabs(m[pivot + c * n])) pivot = i;
+    for (size_t j = 0; j < n; j++) {
+      double t = m[c + j * n], u = inverse[c + j * n];
+      m[c + j * n] = m[pivot + j * n];
+      m[pivot + j * n] = t;
+      inverse[c + j * n] = inverse[pivot + j * n];
+      inverse[pivot + j * n] = u;
+    }
+    double d = m[c + c * n];
+    logdet += log(fabs(d));
+    for (size_t j = 0; j < n; j++) {
+      m[c + j * n] /= d;
+      inverse[c + j * n] /= d;
+    }
+    for (size_t i = 0; i < n; i++) {
+      double by = m[i + c * n];
+      for (size_t j = 0; i != c && j < n; j++) {
+        m[i + j * n] -= by * m[c + j * n];
+        inverse[i + j * n] -= by * inverse[c + j * n];
+      }
+    }
+  }
+  free(m);
+  return logdet;
+}
+
+static int descending(const void *x, const void *y)
+{
+  double a = *(const double *) x, b = *(const double *) y;
+  return (a < b) - (a > b);
+}
+
+/* Eigenvalues of symmetric a (n x n), decreasing, by cyclic Jacobi. */
+static void naive_eigenvalues(size_t n, const double *a, double *values)
+{
+  double *m = copy_of(n * n, a);
+  for (int sweep = 0; sweep < 30; sweep++)
+    for (size_t p = 0; p < n; p++)
+      for (size_t q = p + 1; q < n; q++) {
+        if (m[p + q * n] == 0.0) continue;
+        double theta = 0.5 * atan2(2.0 * m[p + q * n], m[q + q * n] - m[p + p * n]);
+        double c = cos(theta), s = sin(theta);
+        for (size_t i = 0; i < n; i++) {
+          double x = m[i + p * n], y = m[i + q * n];
+          m[i + p * n] = c * x - s * y;
+          m[i + q * n] = s * x + c * y;
+        }
+        for (size_t i = 0; i < n; i++) {
+          double x = m[p + i * n], y = m[q + i * n];
+          m[p + i * n] = c * x - s * y;
+          m[q + i * n] = s * x + c * y;
+        }
+      }
+  for (size_t i = 0; i < n; i++) values[i] = m[i + i * n];
+  qsort(values, n, sizeof *values, descending);
+  free(m);
+}
+
+/* ---- products ---------------------------------------------------------- */
+
+static void check_gemm(char ta, char tb, size_t m, size_t n, size_t k,
+                       double alpha, double beta, size_t pad)
+{
+  size_t ra = ta == 'N' ? m : k, ca = ta == 'N' ? k : m;
+  size_t rb = tb == 'N' ? k : n, cb = tb == 'N' ? n : k;
+  size_t lda = (ra ? ra : 1) + pad, ldb = (rb ? rb : 1) + pad;
+  size_t ldc = (m ? m : 1) + pad, size = span(m, n, ldc);
+  double *a = normals(ra, ca, lda, NAN), *b = normals(rb, cb, ldb, NAN);
+  double *c = normals(m, n, ldc, marker), *expected = copy_of(size, c);
+  for (size_t i = 0; i < size && beta == 0.0; i++)
+    if (i % ldc < m) c[i] = NAN;                 /* must not be read then */
+  for (size_t j = 0; j < n; j++)
+    for (size_t i = 0; i < m; i++) {
+      double sum = 0.0, *e = expected + i + j * ldc;
+      for (size_t t = 0; t < k; t++)
+        sum += element(ta, a, lda, i, t) * element(tb, b, ldb, t, j);
+      *e = alpha * sum + (beta == 0.0 ? 0.0 : beta * *e);
+    }
+  la_gemm(ta, tb, m, n, k, alpha, a, lda, b, ldb, beta, c, ldc);
+  CHECK_NEAR(gap(size, c, expected), 0.0, 1e-13);
+  free(a);
+  free(b);
+  free(c);
+  free(expected);
+}
+
+static void gemm_matches_triple_loops(void)
+{
+  static const size_t sizes[] = {0, 1, 2, 3, 7, 20};
+  static const double factors[] = {1.0, 0.0, -0.5};
+  static const char trans[] = "NT";
+  for (int im = 0; im < 6; im++)
+    for (int in = 0; in < 6; in++)
+      for (int ik = 0; ik < 6; ik++)
+        for (int t = 0; t < 4; t++) {
+          double alpha = im + in == 3 ? 0.0 : factors[(im + ik) % 2 * 2];
+          check_gemm(trans[t & 1], trans[t >> 1], sizes[im], sizes[in],
+                     sizes[ik], alpha, factors[(im + in + ik) % 3],
+                     (size_t) t);
+        }
+}
+
+static void check_syrk(char trans, size_t n, size_t k, double alpha,
+                       double beta, size_t pad)
+{
+  size_t rows = trans == 'N' ? n : k, cols = trans == 'N' ? k : n;
+  size_t lda = (rows ? rows : 1) + pad, ldc = (n ? n : 1) + pad;
+  size_t size = span(n, n, ldc);
+  double *a = normals(rows, cols, lda, NAN), *c = normals(n, n, ldc, marker);
+  for (size_t j = 0; j < n; j++)
+    for (size_t i = 0; i < j; i++) c[i + j * ldc] = marker;
+  double *expected = copy_of(size, c);
+  for (size_t j = 0; j < n; j++)
+    for (size_t i = j; i < n; i++) {
+      double sum = 0.0, *e = expected + i + j * ldc;
+      for (size_t t = 0; t < k; t++)
+        sum += element(trans, a, lda, i, t) * element(trans, a, lda, j, t);
+      *e = alpha * sum + (beta == 0.0 ? 0.0 : beta * *e);
+      if (beta == 0.0) c[i + j * ldc] = NAN;
+    }
+  la_syrk(trans, n, k, alpha, a, lda, beta, c, ldc);
+  CHECK_NEAR(gap(size, c, expected), 0.0, 1e-13);
+  free(a);
+  free(c);
+  free(expected);
+}
+
+static void syrk_fills_the_lower_triangle(void)
+{
+  static const double factors[] = {0.0, 1.0, -0.5};
+  for (size_t n = 0; n <= 20; n++)
+    for (size_t k = 0; k <= 20; k += 1 + k / 2)
+      for (size_t pad = 0; pad < 4; pad += 3) {
+        check_syrk('N', n, k, 1.0, factors[(n + k) % 3], pad);
+        check_syrk('T', n, k, 0.25, factors[(n + k + pad) % 3], pad);
+      }
+}
+
+static void mirror_copies_to_the_upper_triangle(void)
+{
+  for (size_t n = 0; n <= 70; n++) {
+    size_t ld = n + 1 + n % 3, size = span(n, n, ld);
+    double *a = normals(n, n, ld, marker), *expected = copy_of(size, a);
+    for (size_t j = 0; j < n; j++)
+      for (size_t i = 0; i < j; i++) expected[i + j * ld] = a[j + i * ld];
+    la_mirror(n, a, ld);
+    CHECK(gap(size, a, expected) == 0.0);
+    free(a);
+    free(expected);
+  }
+}
+
+/* ---- decompositions ---------------------------------------------------- */
+
+/* Decomposes a symmetric matrix with and without vectors and checks values,
+ * residuals |A v - lambda v| and orthonormality; `known` may be NULL. */
+static void check_eigen(size_t n, const double *a, const double *known)
+{
+  size_t lwork, liwork, bad = 0;
+  double *lower = copy_of(n * n, a), *again = doubles(n * n);
+  double *values = doubles(n), *only = doubles(n), *v = doubles(n * n);
+  double *expected = doubles(n), scale = 0.0, residual = 0.0, angle = 0.0;
+  CHECK(la_eigen_work(n, &lwork, &liwork) == ELBO_OK);
+  double *work = doubles(lwork);
+  int *iwork = ints(liwork);
+  for (size_t j = 0; j < n; j++)
+    for (size_t i = 0; i < j; i++) lower[i + j * n] = NAN;
+  memcpy(again, lower, n * n * sizeof *again);
+  CHECK(la_eigen(n, lower, values, v, work, lwork, iwork, liwork) == ELBO_OK);
+  CHECK(la_eigen(n, again, only, NULL, work, lwork, iwork, liwork) == ELBO_OK);
+
+  if (known) memcpy(expected, known, n * sizeof *known);
+  else naive_eigenvalues(n, a, expected);
+  CHECK_NEAR(gap(n, values, expected), 0.0, 1e-13);
+  CHECK_NEAR(gap(n, only, expected), 0.0, 1e-13);
+  for (size_t j = 0; j < n; j++) {
+    if (fabs(expected[j]) > scale) scale = fabs(expected[j]);
+    bad += j > 0 && !(values[j] <= values[j - 1]);
+  }
+  for (size_t j = 0; j < n; j++)
+    for (size_t i = 0; i < n; i++) {
+      double r = -values[j] * v[i + j * n], dot = 0.0;
+      for (size_t t = 0; t < n; t++) {
+        r += a[i + t * n] * v[t + j * n];
+        dot += v[t + i * n] * v[t + j * n];
+      }
+      bad += !isfinite(r) || !isfinite(dot);
+      residual = fmax(residual, fabs(r) / (scale > 0.0 ? scale : 1.0));
+      angle = fmax(angle, fabs(dot - (i == j)));
+    }
+  CHECK(bad == 0);
+  CHECK_NEAR(residual, 0.0, 1e-13);
+  CHECK_NEAR(angle, 0.0, 1e-13);
+  free(lower);
+  free(again);
+  free(values);
+  free(only);
+  free(v);
+  free(expected);
+  free(work);
+  free(iwork);
+}
+
+static void eigen_matches_jacobi(void)
+{
+  for (size_t n = 1; n <= 20; n++) {
+    double *a = gram(n, n, 0.0);                     /* definite */
+    check_eigen(n, a, NULL);
+    for (size_t i = 0; i < n; i++) a[i + i * n] -= (double) n;
+    check_eigen(n, a, NULL);                         /* indefinite */
+    free(a);
+    a = gram(n, n / 3, 0.0);                         /* of low rank */
+    check_eigen(n, a, NULL);
+    free(a);
+  }
+}
+
+static void eigen_copes_with_extreme_scales(void)
+{
+  static const double scales[] = {1e-150, 1e150, 1e-300, 1e300};
+  for (size_t n = 1; n <= 9; n += 4)
+    for (int s = 0; s < 4; s++) {
+      double *a = gram(n, n, 0.0), *values = doubles(n);
+      naive_eigenvalues(n, a, values);
+      for (size_t i = 0; i < n * n; i++) a[i] *= scales[s];
+      for (size_t i = 0; i < n; i++) values[i] *= scales[s];
+      check_eigen(n, a, values);
+      free(a);
+      free(values);
+    }
+}
+
+static void eigen_knows_equal_eigenvalues(void)
+{
+  for (size_t n = 1; n <= 20; n++) {
+    double *a = doubles(n * n), *values = doubles(n);
+    for (size_t i = 0; i < n * n; i++) a[i] = 0.0;
+    for (size_t i = 0; i < n; i++) values[i] = 0.0;
+    check_eigen(n, a, values);                       /* zero */
+    for (size_t i = 0; i < n; i++) a[i + i * n] = values[i] = 3.0;
+    check_eigen(n, a, values);                       /* 3 I */
+    for (size_t i = 0; i < n * n; i++) a[i] = 1.0;
+    for (size_t i = 0; i < n; i++) values[i] = i ? 0.0 : (double) n;
+    check_eigen(n, a, values);                       /* 1 1' */
+    free(a);
+    free(values);
+  }
+}
+
+static void eigen_of_order_zero_is_empty(void)
+{
+  size_t lwork = 1, liwork = 1;
+  CHECK(la_eigen_work(0, &lwork, &liwork) == ELBO_OK);
+  CHECK(lwork == 0 && liwork == 0);
+  CHECK(la_eigen(0, NULL, NULL, NULL, NULL, 0, NULL, 0) == ELBO_OK);
+}
+
+static void cholesky_matches_the_definition(void)
+{
+  for (size_t n = 0; n <= 20; n++) {
+    size_t ld = n + 1 + n % 3, size = span(n, n, ld);
+    double *a = gram(n, n + 2, 0.1), *l = doubles(size);
+    double *product = doubles(n * n), *expected = copy_of(n * n, a);
+    size_t bad = 0;
+    for (size_t i = 0; i < size; i++) l[i] = marker;
+    for (size_t j = 0; j < n; j++)
+      for (size_t i = j; i < n; i++) l[i + j * ld] = a[i + j * n];
+    CHECK(la_cholesky(n, l, ld) == ELBO_OK);
+    for (size_t j = 0; j < n; j++)
+      for (size_t i = 0; i < n; i++) {
+        size_t least = i < j ? i : j;
+        product[i + j * n] = 0.0;
+        for (size_t t = 0; t <= least; t++)
+          product[i + j * n] += l[i + t * ld] * l[j + t * ld];
+        bad += i < j && l[i + j * ld] != marker;
+        bad += i == j && !(l[i + j * ld] > 0.0);
+      }
+    for (size_t i = 0; i < size; i++) bad += i % ld >= n && l[i] != marker;
+    CHECK(bad == 0);
+    CHECK_NEAR(gap(n * n, product, expected), 0.0, 1e-14);
+    free(a);
+    free(l);
+    free(product);
+    free(expected);
+  }
+}
+
+/* Every way of not being positive definite, at every place. */
+static void cholesky_refuses_what_is_not_positive(void)
+{
+  static const double diagonal[] = {0.0, -1.0, -INFINITY, NAN};
+  for (size_t n = 1; n <= 12; n++)
+    for (size_t at = 0; at < n; at++)
+      for (int kind = 0; kind < 4; kind++) {
+        double *a = gram(n, n + 2, 0.1), *b, logdet;
+        a[at + at * n] = diagonal[kind];
+        b = copy_of(n * n, a);
+        CHECK(la_cholesky(n, a, n) == ELBO_NOT_POSITIVE);
+        CHECK(la_spd_inverse(n, b, &logdet) == ELBO_NOT_POSITIVE);
+        free(a);
+        free(b);
+      }
+}
+
+static void cholesky_solve_matches_the_inverse(void)
+{
+  for (size_t n = 0; n <= 20; n++)
+    for (size_t m = 0; m <= 6; m += 1 + m) {
+      size_t ldl = n + 1 + n % 2, ldx = n + 1 + m % 3, size = span(n, m, ldx);
+      double *a = gram(n, n + 2, 1.0), *inverse = doubles(n * n);
+      double *l = doubles(span(n, n, ldl)), *x = normals(n, m, ldx, marker);
+      double *expected = copy_of(size, x);
+      naive_inverse(n, a, inverse);
+      for (size_t j = 0; j < n; j++)
+        for (size_t i = j; i < n; i++) l[i + j * ldl] = a[i + j * n];
+      for (size_t j = 0; j < m; j++)
+        for (size_t i = 0; i < n; i++) {
+          expected[i + j * ldx] = 0.0;
+          for (size_t t = 0; t < n; t++)
+            expected[i + j * ldx] += inverse[i + t * n] * x[t + j * ldx];
+        }
+      CHECK(la_cholesky(n, l, ldl) == ELBO_OK);
+      la_cholesky_solve(n, m, l, ldl, x, ldx);
+      CHECK_NEAR(gap(size, x, expected), 0.0, 1e-11);
+      free(a);
+      free(inverse);
+      free(l);
+      free(x);
+      free(expected);
+    }
+}
+
+/* x L^-T, checked by multiplying with L' again */
+static void solve_right_divides_by_the_factor(void)
+{
+  for (size_t n = 0; n <= 20; n++)
+    for (size_t m = 0; m <= 9; m += 1 + m) {
+      size_t ldl = n + 1 + n % 2, ldx = m + 1 + n % 3, size = span(m, n, ldx);
+      double *l = normals(n, n, ldl, NAN), *x = normals(m, n, ldx, marker);
+      double *back = copy_of(size, x), *before = copy_of(size, x);
+      for (size_t j = 0; j < n; j++) {
+        for (size_t i = 0; i < j; i++) l[i + j * ldl] = NAN;
+        l[j + j * ldl] = 4.0 + fabs(l[j + j * ldl]);
+      }
+      la_solve_right_lt(m, n, l, ldl, x, ldx);
+      memcpy(back, x, size * sizeof *x);
+      for (size_t j = 0; j < n; j++)
+        for (size_t i = 0; i < m; i++) {
+          back[i + j * ldx] = 0.0;
+          for (size_t t = 0; t <= j; t++)
+            back[i + j * ldx] += x[i + t * ldx] * l[j + t * ldl];
+        }
+      CHECK_NEAR(gap(size, back, before), 0.0, 1e-12);
+      free(l);
+      free(x);
+      free(back);
+      free(before);
+    }
+}
+
+static void spd_inverse_matches_gauss_jordan(void)
+{
+  for (size_t n = 0; n <= 20; n++) {
+    double *a = gram(n, n + 2, 0.5), *inverse = doubles(n * n), logdet = NAN;
+    double expected = naive_inverse(n, a, inverse);
+    for (size_t j = 0; j < n; j++)
+      for (size_t i = 0; i < j; i++) inverse[i + j * n] = a[i + j * n] = marker;
+    CHECK(la_spd_inverse(n, a, &logdet) == ELBO_OK);
+    CHECK_NEAR(logdet, expected, 1e-12);
+    for (size_t j = 0; j < n; j++)
+      for (size_t i = j; i < n; i++) CHECK_NEAR(a[i + j * n], inverse[i + j * n], 1e-11);
+    for (size_t j = 1; j < n; j++) CHECK(a[j * n] == marker);
+    free(a);
+    free(inverse);
+  }
+}
+
+static void norm_neither_over_nor_underflows(void)
+{
+  static const double scales[] = {1.0, 1e-200, 1e200, 1e-310, 1e300};
+  for (size_t n = 0; n <= 20; n++)
+    for (int s = 0; s < 5; s++) {
+      double *x = normals(n, 1, n ? n : 1, NAN);
+      long double sum = 0.0L;
+      for (size_t i = 0; i < n; i++) x[i] *= scales[s];
+      for (size_t i = 0; i < n; i++) sum += (long double) x[i] * x[i];
+      double expected = (double) sqrtl(sum);
+      /* below the normal range a relative accuracy cannot be had */
+      CHECK(fabs(la_norm(n, x) - expected) <= 1e-13 * expected + 1e-322);
+      free(x);
+    }
+  CHECK(isnan(la_norm(3, (double[]) {1.0, NAN, 2.0})));
+  CHECK(isinf(la_norm(3, (double[]) {1.0, -INFINITY, 2.0})));
+}
+
+TEST_MAIN(gemm_matches_triple_loops, syrk_fills_the_lower_triangle,
+          mirror_copies_to_the_upper_triangle, eigen_matches_jacobi,
+          eigen_copes_with_extreme_scales, eigen_knows_equal_eigenvalues,
+          eigen_of_order_zero_is_empty, cholesky_matches_the_definition,
+          cholesky_refuses_what_is_not_positive,
+          cholesky_solve_matches_the_inverse,
+          solve_right_divides_by_the_factor, spd_inverse_matches_gauss_jordan,
+          norm_neither_over_nor_underflows)
