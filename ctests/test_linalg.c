@@ -126,7 +126,8 @@ static void naive_eigenvalues(size_t n, const double *a, double *values)
     for (size_t p = 0; p < n; p++)
       for (size_t q = p + 1; q < n; q++) {
         if (m[p + q * n] == 0.0) continue;
-        double theta = 0.5 * atan2(2.0 * m[p + q * n], m[q + q * n] - m[p + p * n]);
+        double apart = m[q + q * n] - m[p + p * n];       /* |theta| <= pi/4 */
+        double theta = 0.5 * atan(2.0 * m[p + q * n] / apart);
         double c = cos(theta), s = sin(theta);
         for (size_t i = 0; i < n; i++) {
           double x = m[i + p * n], y = m[i + q * n];
@@ -418,31 +419,57 @@ static void cholesky_solve_matches_the_inverse(void)
     }
 }
 
-/* x L^-T, checked by multiplying with L' again */
-static void solve_right_divides_by_the_factor(void)
+/* A = Q R with Q'Q = I and R upper triangular, its diagonal as reported. */
+static void check_qr(size_t m, size_t n, const double *a)
 {
-  for (size_t n = 0; n <= 20; n++)
-    for (size_t m = 0; m <= 9; m += 1 + m) {
-      size_t ldl = n + 1 + n % 2, ldx = m + 1 + n % 3, size = span(m, n, ldx);
-      double *l = normals(n, n, ldl, NAN), *x = normals(m, n, ldx, marker);
-      double *back = copy_of(size, x), *before = copy_of(size, x);
-      for (size_t j = 0; j < n; j++) {
-        for (size_t i = 0; i < j; i++) l[i + j * ldl] = NAN;
-        l[j + j * ldl] = 4.0 + fabs(l[j + j * ldl]);
+  double *q = copy_of(m * n, a), *r = doubles(n * n), *back = doubles(m * n);
+  double *diagonal = doubles(n), *work = doubles(la_qr_work(n));
+  double scale = 1.0, angle = 0.0, below = 0.0;
+  size_t bad = 0;
+  CHECK(la_qr(m, n, q, diagonal, work) == ELBO_OK);
+  for (size_t i = 0; i < m * n; i++) scale = fmax(scale, fabs(a[i]));
+  for (size_t j = 0; j < n; j++)
+    for (size_t i = 0; i < n; i++) {
+      double dot = 0.0, *e = r + i + j * n;
+      *e = 0.0;
+      for (size_t t = 0; t < m; t++) {
+        dot += q[t + i * m] * q[t + j * m];
+        *e += q[t + i * m] * a[t + j * m];
       }
-      la_solve_right_lt(m, n, l, ldl, x, ldx);
-      memcpy(back, x, size * sizeof *x);
-      for (size_t j = 0; j < n; j++)
-        for (size_t i = 0; i < m; i++) {
-          back[i + j * ldx] = 0.0;
-          for (size_t t = 0; t <= j; t++)
-            back[i + j * ldx] += x[i + t * ldx] * l[j + t * ldl];
-        }
-      CHECK_NEAR(gap(size, back, before), 0.0, 1e-12);
-      free(l);
-      free(x);
-      free(back);
-      free(before);
+      angle = fmax(angle, fabs(dot - (i == j)));
+      if (i > j) below = fmax(below, fabs(*e) / scale);
+      bad += i == j && !(fabs(*e - diagonal[j]) <= 1e-13 * scale);
+      bad += !isfinite(dot) || !isfinite(*e) || !(diagonal[j] >= 0.0);
+    }
+  for (size_t j = 0; j < n; j++)
+    for (size_t i = 0; i < m; i++) {
+      back[i + j * m] = 0.0;
+      for (size_t t = 0; t <= j; t++)
+        back[i + j * m] += q[i + t * m] * r[t + j * n];
+    }
+  CHECK(bad == 0);
+  CHECK_NEAR(angle, 0.0, 1e-13);
+  CHECK_NEAR(below, 0.0, 1e-13);
+  CHECK_NEAR(gap(m * n, back, a), 0.0, 1e-13);
+  free(q);
+  free(r);
+  free(back);
+  free(diagonal);
+  free(work);
+}
+
+static void qr_gives_orthonormal_columns(void)
+{
+  for (size_t n = 0; n <= 40; n += 1 + n / 4)
+    for (size_t m = n; m <= n + 40; m += 1 + m / 2) {
+      double *a = normals(m, n, m ? m : 1, NAN);
+      check_qr(m, n, a);
+      for (size_t i = 0; n > 2 && i < m; i++) {      /* dependent columns */
+        a[i + (n - 1) * m] = a[i];
+        a[i + n / 2 * m] = 0.0;
+      }
+      check_qr(m, n, a);
+      free(a);
     }
 }
 
@@ -487,5 +514,5 @@ TEST_MAIN(gemm_matches_triple_loops, syrk_fills_the_lower_triangle,
           eigen_of_order_zero_is_empty, cholesky_matches_the_definition,
           cholesky_refuses_what_is_not_positive,
           cholesky_solve_matches_the_inverse,
-          solve_right_divides_by_the_factor, spd_inverse_matches_gauss_jordan,
+          qr_gives_orthonormal_columns, spd_inverse_matches_gauss_jordan,
           norm_neither_over_nor_underflows)

@@ -69,7 +69,7 @@ typedef struct {
   double *z, *sz;             /* p x 3k: [u, step, residual], S times it */
   double *h, *c, *values;     /* 3k x 3k, 3k x 3k, 3k */
   double *move;               /* 3k x 2k: coefficients of u and of the step */
-  double *coef;               /* 3k x k */
+  double *coef;               /* for orthonormalising */
   double *rest;               /* the larger of eigen's and the product's */
   size_t leigen, lieigen;
 } ritz_work;
@@ -78,8 +78,9 @@ static int lay_out(const elbo_data *d, size_t k, double *work, ritz_work *r,
                    size_t *size, size_t *isize)
 {
   size_t p = d->p, m = 3 * k, product = data_cov_times_work(d, k);
+  size_t coef = krylov_orthonormalise_work(2 * k, k);
   int status = la_eigen_work(m, &r->leigen, &r->lieigen);
-  *size = 2 * p * m + 2 * m * m + m + 2 * m * k + m * k +
+  *size = 2 * p * m + 2 * m * m + m + 2 * m * k + coef +
     (r->leigen > product ? r->leigen : product);
   *isize = r->lieigen;
   if (!work) return status;
@@ -90,7 +91,7 @@ static int lay_out(const elbo_data *d, size_t k, double *work, ritz_work *r,
   r->values = r->c + m * m;
   r->move = r->values + m;
   r->coef = r->move + 2 * m * k;
-  r->rest = r->coef + m * k;
+  r->rest = r->coef + coef;
   return status;
 }
 
@@ -119,7 +120,8 @@ int em_ritz_start(const elbo_data *d, const double *w, em_subspace *to,
   int status = lay_out(d, k, work, &r, &size, &isize);
   if (status != ELBO_OK) return status;
   memcpy(r.z, w, p * k * sizeof *w);
-  krylov_orthonormalise(p, 0, k, r.z, 1, r.coef);
+  status = krylov_orthonormalise(p, 0, k, r.z, r.coef);
+  if (status != ELBO_OK) return status;
   data_cov_times(d, r.z, k, r.sz, r.rest);
   if ((status = rayleigh_ritz(p, k, &r, iwork)) != ELBO_OK) return status;
   la_gemm('N', 'N', p, k, k, 1.0, r.z, p, r.c, k, 0.0, to->u, p);
@@ -129,9 +131,10 @@ int em_ritz_start(const elbo_data *d, const double *w, em_subspace *to,
   return ELBO_OK;
 }
 
-/* z = [u, step, residual of u], orthonormal, and sz = S z: the residual's
- * part is this map's product. Returns the number of columns. */
-static size_t extend(const elbo_data *d, const em_subspace *from, ritz_work *r)
+/* z = [u, step, residual of u], orthonormal, *m columns, and sz = S z: the
+ * residual's part is this map's product. */
+static int extend(const elbo_data *d, const em_subspace *from, ritz_work *r,
+                  size_t *m)
 {
   size_t p = d->p, k = from->k, pk = p * k;
   size_t fresh = k < p - k ? k : p - k;
@@ -147,28 +150,30 @@ static size_t extend(const elbo_data *d, const em_subspace *from, ritz_work *r)
     for (size_t i = 0; i < p; i++)
       residual[i + j * p] =
         from->su[i + j * p] - from->values[j] * from->u[i + j * p];
-  fresh = krylov_orthonormalise(p, k + c, fresh, r->z, 0, r->coef);
-  if (fresh > 0)
+  int status = krylov_orthonormalise(p, k + c, fresh, r->z, r->coef);
+  *m = k + c + fresh;
+  if (status == ELBO_OK)
     data_cov_times(d, residual, fresh, r->sz + p * (k + c), r->rest);
-  return k + c + fresh;
+  return status;
 }
 
 int em_ritz_step(const elbo_data *d, const em_subspace *from, em_subspace *to,
                  double *work, int *iwork)
 {
-  size_t p = d->p, k = from->k, size, isize;
+  size_t p = d->p, k = from->k, m, size, isize;
   ritz_work r;
   int status = lay_out(d, k, work, &r, &size, &isize);
   if (status != ELBO_OK) return status;
-  size_t m = extend(d, from, &r);
+  if ((status = extend(d, from, &r, &m)) != ELBO_OK) return status;
   if ((status = rayleigh_ritz(p, m, &r, iwork)) != ELBO_OK) return status;
 
   /* the new u in these coordinates, and behind it what lies outside the old */
   memcpy(r.move, r.c, m * k * sizeof *r.c);
   memcpy(r.move + m * k, r.c, m * k * sizeof *r.c);
   for (size_t j = 0; j < k; j++) memset(r.move + m * (k + j), 0, k * sizeof *r.c);
-  size_t room = m - k < k ? m - k : k;
-  to->c = krylov_orthonormalise(m, k, room, r.move, 0, r.coef);
+  to->c = m - k < k ? m - k : k;
+  status = krylov_orthonormalise(m, k, to->c, r.move, r.coef);
+  if (status != ELBO_OK) return status;
 
   la_gemm('N', 'N', p, k, m, 1.0, r.z, p, r.move, m, 0.0, to->u, p);
   la_gemm('N', 'N', p, k, m, 1.0, r.sz, p, r.move, m, 0.0, to->su, p);

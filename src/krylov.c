@@ -26,73 +26,46 @@ static void scale_column(size_t p, double *x, double by)
   for (size_t i = 0; i < p; i++) x[i] *= by;
 }
 
-/* x <- x - Q Q' x, twice ("twice is enough"); returns what is left of |x|. */
-static double project_out(size_t p, size_t m, const double *q, double *x,
-                          double *coef)
+size_t krylov_orthonormalise_work(size_t m, size_t b)
 {
-  for (int pass = 0; pass < 2 && m > 0; pass++) {
-    la_gemm('T', 'N', m, 1, p, 1.0, q, p, x, p, 0.0, coef, m);
-    la_gemm('N', 'N', p, 1, m, -1.0, q, p, coef, m, 1.0, x, p);
-  }
-  return la_norm(p, x);
+  size_t coef = m * b, qr = b + la_qr_work(b);
+  return coef > qr ? coef : qr;
 }
 
-/* The whole block by Cholesky QR, when its columns are far enough from
- * dependent for that: returns 0, with the block rewritten but its span kept,
- * when they are not. */
-static int orthonormalise_block(size_t p, size_t m, size_t b, double *basis,
-                                double *coef)
+/* One pass: unit columns, less their part in the basis, orthonormal. Returns
+ * the smallest share of a column that was new; *status as of LAPACK. */
+static double orthonormalise_once(size_t p, size_t m, size_t b, double *basis,
+                                  int *status, double *work)
 {
-  double *x = basis + m * p;
-  for (int pass = 0; pass < 2; pass++) {
-    if (m > 0) {
-      la_gemm('T', 'N', m, b, p, 1.0, basis, p, x, p, 0.0, coef, m);
-      la_gemm('N', 'N', p, b, m, -1.0, basis, p, coef, m, 1.0, x, p);
-    }
-    for (size_t c = 0; c < b; c++) {
-      double size = la_norm(p, x + c * p);
-      if (size == 0.0) return 0;
-      scale_column(p, x + c * p, 1.0 / size);
-    }
-    la_syrk('T', b, p, 1.0, x, p, 0.0, coef, b);
-    if (la_cholesky(b, coef, b) != ELBO_OK) return 0;
-    for (size_t c = 0; c < b; c++)
-      if (coef[c + c * b] < 1e-5) return 0;
-    la_solve_right_lt(p, b, coef, b, x, p);
+  double *x = basis + m * p, *r = work, least = 1.0;
+  for (size_t c = 0; c < b; c++) {
+    double size = la_norm(p, x + c * p);
+    if (size > 0.0) scale_column(p, x + c * p, 1.0 / size);
   }
-  return 1;
+  if (m > 0) {
+    la_gemm('T', 'N', m, b, p, 1.0, basis, p, x, p, 0.0, work, m);
+    la_gemm('N', 'N', p, b, m, -1.0, basis, p, work, m, 1.0, x, p);
+  }
+  *status = la_qr(p, b, x, r, work + b);
+  for (size_t c = 0; c < b; c++) {
+    /* what is left of a dependent column is rounding: begin it anew */
+    if (r[c] < 1e-13) random_column(p, x + c * p, m + c);
+    if (r[c] < least) least = r[c];
+  }
+  return least;
 }
 
-static size_t orthonormalise_columns(size_t p, size_t m, size_t b,
-                                     double *basis, int fill, double *coef)
+int krylov_orthonormalise(size_t p, size_t m, size_t b, double *basis,
+                          double *work)
 {
-  const double tiny = 1e-13;        /* what rounding leaves of a dependent one */
-  size_t kept = m;
-  for (size_t c = m; c < m + b; c++) {
-    double *to = basis + kept * p, *from = basis + c * p;
-    double before = la_norm(p, from);
-    if (to != from) memcpy(to, from, p * sizeof *to);
-    if (before > 0.0) scale_column(p, to, 1.0 / before);
-    double left = before > 0.0 ? project_out(p, kept, basis, to, coef) : 0.0;
-    for (size_t tries = 0; fill && left < tiny && tries < 8; tries++) {
-      random_column(p, to, kept + 7919 * tries);
-      scale_column(p, to, 1.0 / la_norm(p, to));
-      left = project_out(p, kept, basis, to, coef);
-    }
-    if (left < tiny) continue;
-    scale_column(p, to, 1.0 / left);
-    project_out(p, kept, basis, to, coef);   /* `left` may have been small */
-    scale_column(p, to, 1.0 / la_norm(p, to));
-    kept++;
+  int status = ELBO_OK;
+  double least = 0.0;
+  /* twice is enough, unless a column was all but dependent */
+  for (int pass = 0; pass < 5 && status == ELBO_OK; pass++) {
+    if (pass > 1 && least > 0.5) break;
+    least = orthonormalise_once(p, m, b, basis, &status, work);
   }
-  return kept - m;
-}
-
-size_t krylov_orthonormalise(size_t p, size_t m, size_t b, double *basis,
-                             int fill, double *coef)
-{
-  if (b == 0 || orthonormalise_block(p, m, b, basis, coef)) return b;
-  return orthonormalise_columns(p, m, b, basis, fill, coef);
+  return status;
 }
 
 /* ---- the Lanczos basis ------------------------------------------------- */
@@ -105,7 +78,7 @@ typedef struct {
   double *ritz;               /* dim x dim: eigenvectors of H */
   double *theta;              /* dim */
   double *copy;               /* dim x dim */
-  double *coef;               /* (dim + b) x b */
+  double *coef;               /* (dim + b) x b, or for orthonormalising */
   double *rows;               /* ROWS x dim, for products in place */
   double *z;                  /* p x b: the last product, orthogonal to V */
   double *eigen;
@@ -115,12 +88,18 @@ typedef struct {
 
 enum { ROWS = 256 };
 
+static size_t coef_size(size_t dim, size_t b)
+{
+  size_t products = (dim + b) * b, own = krylov_orthonormalise_work(dim, b);
+  return products > own ? products : own;
+}
+
 int krylov_work(size_t p, const krylov_settings *set, size_t *work,
                 size_t *iwork)
 {
   size_t dim = set->dim, b = set->block, leigen;
   int status = la_eigen_work(dim, &leigen, iwork);
-  *work = p * (dim + b) + 3 * dim * dim + b * b + dim + (dim + b) * b +
+  *work = p * (dim + b) + 3 * dim * dim + b * b + dim + coef_size(dim, b) +
     ROWS * dim + p * b + leigen;
   return status;
 }
@@ -140,7 +119,7 @@ static int lanczos_lay_out(lanczos *l, size_t p, const krylov_settings *set,
   l->next = l->copy + dim * dim;
   l->theta = l->next + b * b;
   l->coef = l->theta + dim;
-  l->rows = l->coef + (dim + b) * b;
+  l->rows = l->coef + coef_size(dim, b);
   l->z = l->rows + ROWS * dim;
   l->eigen = l->z + p * b;
   l->ieigen = iwork;
@@ -170,13 +149,14 @@ static void lanczos_extend(lanczos *l, const krylov_operator *op)
 }
 
 /* Orthonormalises the next block; `next` becomes Q' Z. */
-static void lanczos_next(lanczos *l)
+static int lanczos_next(lanczos *l)
 {
   size_t p = l->p, b = l->b;
   double *q = l->v + l->used * p;
   memcpy(l->z, q, p * b * sizeof *q);
-  krylov_orthonormalise(p, l->used, b, l->v, 1, l->coef);
+  int status = krylov_orthonormalise(p, l->used, b, l->v, l->coef);
   la_gemm('T', 'N', b, b, p, 1.0, q, p, l->z, p, 0.0, l->next, b);
+  return status;
 }
 
 static int lanczos_ritz(lanczos *l)
@@ -232,16 +212,24 @@ static void lanczos_restart(lanczos *l, size_t keep)
   l->used = keep;
 }
 
+/* A block that is wider than k settles a clear gap in a few products; a narrow
+ * one reads the data too often. */
 krylov_settings krylov_defaults(size_t p, size_t k)
 {
   krylov_settings s = {k, 0, 0, 0, 1e-10};
-  s.block = k < 8 ? 8 : k > 16 ? 16 : k;
+  s.block = k + 4 < 8 ? 8 : k + 4 > 32 ? 32 : (k + 7) / 4 * 4;
   if (s.block * 4 > p) s.block = 1;
-  size_t extra = k / 2 > 12 * s.block ? k / 2 : 12 * s.block;
+  size_t extra = k / 2 > 8 * s.block ? k / 2 : 8 * s.block;
   s.dim = k + extra + s.block < p - s.block ? k + extra + s.block
                                             : p - s.block;
   s.products = 40 * s.dim;
   return s;
+}
+
+/* Measured: a spectrum without a gap shows a large residual early on. */
+static int is_slow(size_t p, size_t products, double residual)
+{
+  return (residual > 0.1 ? 160 : residual > 1e-3 ? 60 : 20) * products > p;
 }
 
 int krylov_top(const krylov_operator *op, const krylov_settings *set,
@@ -254,22 +242,23 @@ int krylov_top(const krylov_operator *op, const krylov_settings *set,
   *products = 0;
   *residual = INFINITY;
   for (size_t t = 0; t < b; t++) random_column(p, l.v + t * p, t);
-  krylov_orthonormalise(p, 0, b, l.v, 1, l.coef);
+  if (status == ELBO_OK)
+    status = krylov_orthonormalise(p, 0, b, l.v, l.coef);
 
   while (status == ELBO_OK) {
     lanczos_extend(&l, op);
-    lanczos_next(&l);
+    if ((status = lanczos_next(&l)) != ELBO_OK) break;
     *products += b;
     int full = l.used + b > l.dim;
-    if (!full && (l.used < k + b || l.used % (2 * b) >= b)) continue;
+    /* once there has been a restart, an early end saves little */
+    if (!full && (*products > l.used || l.used < k + b)) continue;
     if ((status = lanczos_ritz(&l)) != ELBO_OK) break;
     *residual = lanczos_residual(&l, k);
     if (*residual <= set->tol) break;
-    if (op->slow && (*residual > 1e-3 ? 80 : 20) * *products > p)
-      op->slow(op->context);
+    if (op->slow && is_slow(p, *products, *residual)) op->slow(op->context);
     if (*products >= set->products) status = ELBO_NOT_CONVERGED;
     else if (full) {
-      size_t spare = (l.used - k) / 3;          /* Ritz pairs beyond k help */
+      size_t spare = (l.used - k) / 2;          /* Ritz pairs beyond k help */
       size_t keep = k + spare < l.used - b ? k + spare : l.used - b;
       lanczos_restart(&l, keep);
     }

@@ -39,12 +39,11 @@ int krylov_top(const krylov_operator *op, const krylov_settings *set,
 int krylov_work(size_t p, const krylov_settings *set, size_t *work,
                 size_t *iwork);
 
-/* Appends to the m orthonormal columns of basis (p x m) an orthonormal basis
- * of the b columns behind them, in place: each column is made orthogonal to
- * all before it, twice. A column that lies in the span of the others is
- * replaced by a random direction (`fill`) or dropped; returns the number of
- * columns kept. coef: work, (m + b) b doubles. */
-size_t krylov_orthonormalise(size_t p, size_t m, size_t b, double *basis,
-                             int fill, double *coef);
+/* Makes the b columns behind the m orthonormal columns of basis (p x m) an
+ * orthonormal basis of what they add to the span, in place; m + b <= p. A
+ * column that adds nothing becomes an arbitrary direction outside it. */
+int krylov_orthonormalise(size_t p, size_t m, size_t b, double *basis,
+                          double *work);
+size_t krylov_orthonormalise_work(size_t m, size_t b);
 
 #endif

@@ -108,16 +108,6 @@ void la_cholesky_solve(size_t n, size_t m, const double *l, size_t ldl,
   F77_CALL(dpotrs)("L", &in, &im, l, &il, x, &ix, &info FCONE);
 }
 
-void la_solve_right_lt(size_t m, size_t n, const double *l, size_t ldl,
-                       double *x, size_t ldx)
-{
-  int im = (int) m, in = (int) n, il = (int) ldl, ix = (int) ldx;
-  double one = 1.0;
-  if (n == 0 || m == 0) return;
-  F77_CALL(dtrsm)("R", "L", "T", "N", &im, &in, &one, l, &il, x, &ix
-                  FCONE FCONE FCONE FCONE);
-}
-
 int la_spd_inverse(size_t n, double *a, double *logdet)
 {
   int in = (int) n, info = 0, status = la_cholesky(n, a, n);
@@ -126,6 +116,30 @@ int la_spd_inverse(size_t n, double *a, double *logdet)
   for (size_t j = 0; j < n; j++) *logdet += 2.0 * log(a[j + j * n]);
   F77_CALL(dpotri)("L", &in, a, &in, &info FCONE);
   return info == 0 ? ELBO_OK : ELBO_NOT_POSITIVE;
+}
+
+enum { QR_BLOCK = 32 };
+
+size_t la_qr_work(size_t n)
+{
+  return n * (1 + QR_BLOCK);
+}
+
+int la_qr(size_t m, size_t n, double *a, double *diagonal, double *work)
+{
+  int im = (int) m, in = (int) n, lwork = (int) (n * QR_BLOCK), info = 0;
+  double *tau = work, *rest = work + n;
+  if (n == 0) return ELBO_OK;
+  F77_CALL(dgeqrf)(&im, &in, a, &im, tau, rest, &lwork, &info);
+  if (info != 0) return ELBO_LAPACK;
+  for (size_t j = 0; j < n; j++) diagonal[j] = a[j + j * m];
+  F77_CALL(dorgqr)(&im, &in, &in, a, &im, tau, rest, &lwork, &info);
+  for (size_t j = 0; j < n; j++) {
+    if (diagonal[j] >= 0.0) continue;
+    diagonal[j] = -diagonal[j];
+    for (size_t i = 0; i < m; i++) a[i + j * m] = -a[i + j * m];
+  }
+  return info == 0 ? ELBO_OK : ELBO_LAPACK;
 }
 
 double la_norm(size_t n, const double *x)

@@ -37,13 +37,14 @@ int la_cholesky(size_t n, double *a, size_t lda);
 void la_cholesky_solve(size_t n, size_t m, const double *l, size_t ldl,
                        double *x, size_t ldx);
 
-/* x (m x n) <- x L^-T, for L lower triangular n x n. */
-void la_solve_right_lt(size_t m, size_t n, const double *l, size_t ldl,
-                       double *x, size_t ldx);
-
 /* Inverse of the symmetric positive definite n x n matrix a, lower triangle in
  * and out; *logdet is the log-determinant of a. */
 int la_spd_inverse(size_t n, double *a, double *logdet);
+
+/* Householder QR of a (m x n, m >= n): a becomes Q with orthonormal columns,
+ * diagonal[n] that of R, not negative. Work: la_qr_work() doubles. */
+int la_qr(size_t m, size_t n, double *a, double *diagonal, double *work);
+size_t la_qr_work(size_t n);
 
 double la_norm(size_t n, const double *x);
 

@@ -45,23 +45,24 @@ static double diagonal_sum(size_t n, const double *a)
 
 /* Principal directions u = X'v, normalised, and projections X u = v sqrt(n
  * lambda), from the eigenpairs of the Gram matrix. Work: directions_work(). */
-static void directions(const elbo_data *d, size_t k, const double *values,
+static int directions(const elbo_data *d, size_t k, const double *values,
                        const double *v, double *u, double *projections,
                        double *work)
 {
   data_cross(d, v, k, u, work);
-  krylov_orthonormalise(d->p, 0, k, u, 1, work);
+  int status = krylov_orthonormalise(d->p, 0, k, u, work);
   for (size_t j = 0; j < k; j++) {
     double size = values[j] > 0.0 ? sqrt((double) d->n * values[j]) : 0.0;
     for (size_t i = 0; i < d->n; i++)
       projections[i + j * d->n] = v[i + j * d->n] * size;
   }
+  return status;
 }
 
 static size_t directions_work(const elbo_data *d, size_t k)
 {
-  size_t cross = data_cross_work(d, k);
-  return cross > k * k ? cross : k * k;
+  size_t cross = data_cross_work(d, k), own = krylov_orthonormalise_work(0, k);
+  return cross > own ? cross : own;
 }
 
 static size_t dense_block(const elbo_data *d, enum ppca_route route)
@@ -83,10 +84,8 @@ static int dense_route(const elbo_data *d, size_t k, enum ppca_route route,
   if (d->poll) d->poll();
   status = la_eigen(m, s, values, v, rest, lwork, iwork, liwork);
   if (status != ELBO_OK) return status;
-  if (route == PPCA_GRAM) {
-    directions(d, k, values, v, vectors, projections, rest);
-    return ELBO_OK;
-  }
+  if (route == PPCA_GRAM)
+    return directions(d, k, values, v, vectors, projections, rest);
   memcpy(vectors, v, m * k * sizeof *v);
   data_times(d, vectors, k, projections, rest);
   return ELBO_OK;
@@ -118,10 +117,12 @@ static void times(void *context, const double *q, size_t b, double *z)
 {
   product *c = context;
   if (c->d->poll) c->d->poll();
-  if (c->formed)
-    la_gemm('N', 'N', c->m, b, c->m, 1.0, c->matrix, c->m, q, c->m, 0.0, z,
-            c->m);
-  else if (c->d->p <= c->d->n) data_cov_times(c->d, q, b, z, c->work);
+  if (c->formed) {            /* as q'S: BLAS packs the large matrix less */
+    la_gemm('T', 'N', b, c->m, c->m, 1.0, q, c->m, c->matrix, c->m, 0.0,
+            c->work, b);
+    for (size_t t = 0; t < b; t++)
+      for (size_t i = 0; i < c->m; i++) z[i + t * c->m] = c->work[t + i * b];
+  } else if (c->d->p <= c->d->n) data_cov_times(c->d, q, b, z, c->work);
   else data_gram_times(c->d, q, b, z, c->work);
 }
 
@@ -137,7 +138,9 @@ static size_t product_work(const elbo_data *d, size_t b)
   int tall = d->p <= d->n;
   size_t own = tall ? data_cov_times_work(d, b) : data_gram_times_work(d, b);
   size_t block = dense_block(d, tall ? PPCA_COVARIANCE : PPCA_GRAM);
-  return own > block ? own : block;
+  size_t turned = b * min_size(d->n, d->p);
+  if (block > own) own = block;
+  return turned > own ? turned : own;
 }
 
 static int krylov_route(const elbo_data *d, size_t k, double *values,
@@ -161,8 +164,11 @@ static int krylov_route(const elbo_data *d, size_t k, double *values,
   status = krylov_top(&op, &set, values, tall ? vectors : v, products,
                       residual, rest, iwork);
   if (status == ELBO_LAPACK) return status;
-  if (tall) data_times(d, vectors, k, projections, rest);
-  else directions(d, k, values, v, vectors, projections, rest);
+  if (!tall) {
+    int turned = directions(d, k, values, v, vectors, projections, rest);
+    return turned == ELBO_OK ? status : turned;
+  }
+  data_times(d, vectors, k, projections, rest);
   return status;
 }
 

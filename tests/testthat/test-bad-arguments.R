@@ -1,0 +1,283 @@
+# Every argument of every function that a user can call, against values that it must
+# refuse: by an error that names the argument, without a warning, a crash or a
+# result. A function or an argument without an entry here fails the last tests.
+
+x <- plain(model_data(20, 5, 2))
+colnames(x) <- letters[1:5]
+frame <- as.data.frame(x)
+fit <- ppca(x, 2, keep_data = TRUE)
+
+# ---- values -----------------------------------------------------------------------
+
+# What no argument takes, whatever it is for.
+nothing <- list(
+  `NA` = NA, `list()` = list(), `list(1)` = list(1), factor = factor("a"), `function` = mean,
+  primitive = sum, complex = 1i, symbol = quote(a), call = quote(a + b),
+  environment = globalenv(), Date = as.Date("2020-01-01"), raw = raw(1),
+  expression = expression(a), `character(0)` = character(), two_strings = c("a", "b"),
+  empty = "", `NA_character_` = NA_character_
+)
+
+no_flag <- c(nothing, list(
+  `NULL` = NULL, zero = 0, one = 1, string = "TRUE", two = c(TRUE, FALSE),
+  `logical(0)` = logical(), `NA_real_` = NA_real_, frame = frame
+))
+
+no_number <- c(nothing, list(
+  `TRUE` = TRUE, string = "1", `NaN` = NaN, `Inf` = Inf, `-Inf` = -Inf,
+  `NA_real_` = NA_real_, `NA_integer_` = NA_integer_, two = c(1, 2),
+  `numeric(0)` = numeric(), matrix = diag(2), frame = frame
+))
+
+no_count <- c(no_number, list(negative = -1, fraction = 1.5, huge = 1e300,
+                              beyond = 2^31, tiny = 1e-300))
+
+no_choice <- c(nothing, list(`NULL` = NULL, `TRUE` = TRUE, number = 1, other = "other",
+                             `Inf` = Inf, frame = frame))
+
+no_vector_or_flag <- c(nothing, list(
+  `NULL` = NULL, scalar = 1, short = 1:4, long = 1:6, hole = c(1, NA, 3, 4, 5),
+  infinite = c(1, Inf, 3, 4, 5), nan = c(1, NaN, 3, 4, 5), strings = letters[1:5],
+  two_flags = c(TRUE, FALSE), five_flags = rep(TRUE, 5), list5 = as.list(1:5),
+  factor5 = factor(1:5), frame = frame
+))
+
+no_scale <- c(no_vector_or_flag, list(zero = c(1, 0, 3, 4, 5), negative = c(1, -1, 3, 4, 5)))
+
+no_transform <- c(nothing, list(`TRUE` = TRUE, number = 1, name = "logit_pixels",
+                                maker = logit_pixels, frame = frame, `Inf` = Inf))
+
+no_control <- c(nothing, list(`NULL` = NULL, `TRUE` = TRUE, number = 1, string = "em",
+                              maker = em_control, frame = frame, fit = fit,
+                              by_hand = list(tol = 1, maxit = 3)))
+
+no_matrix <- c(nothing, list(
+  `TRUE` = TRUE, number = 1, vector = 1:10, `numeric(0)` = numeric(), string = "a",
+  strings = matrix(letters[1:20], 4), flags = matrix(TRUE, 4, 5), complex = matrix(1i, 4, 5),
+  bytes = matrix(raw(20), 4), cells = matrix(list(1, 2, 3, 4), 2), cube = array(0, c(4, 5, 3)),
+  infinite = replace(x, 7, Inf), minus_infinite = replace(x, 7, -Inf),
+  infinite_frame = as.data.frame(replace(x, 7, Inf)),
+  no_columns = x[, 0], empty_frame = data.frame(), fit = fit,
+  nested = data.frame(a = 1:4, b = I(list(1, 2, 3, 4)))
+))
+
+# As training data, further:
+no_data <- c(no_matrix, list(
+  `NULL` = NULL, no_rows = x[0, ], one_row = x[1, , drop = FALSE],
+  one_column = x[, 1, drop = FALSE], unseen_column = replace(x, 21:40, NA),
+  all_missing = x + NA, strings_frame = cbind(frame, s = "a"),
+  factor_frame = cbind(frame, s = factor("a")), two_sided = a ~ b,
+  no_rows_frame = frame[0, ], one_column_frame = frame["a"]
+))
+
+# As new data, further: wrong columns.
+no_newdata <- c(no_matrix, list(
+  short = unname(x)[, 1:4], long = unname(cbind(x, 1)), others = x[, 1:4],
+  short_frame = frame[1:4], strings_frame = transform(frame, a = "a"),
+  factor_frame = transform(frame, a = factor("a")), formula = ~a
+))
+
+no_k <- c(no_count, list(`NULL` = NULL, zero = 0, p = 5, beyond_p = 6))
+
+# ---- the table ----------------------------------------------------------------------
+
+# with: arguments that work. bad: for each argument, what it must refuse.
+table <- list(
+  ppca = list(with = list(x = x, k = 2), bad = list(x = no_data, k = no_k)),
+  ppca.default = list(
+    call = "ppca", with = list(x = x, k = 2),
+    bad = list(
+      x = no_data, k = no_k,
+      method = c(no_choice, list(three = c("mle", "em", "auto"))),
+      center = no_vector_or_flag, scale = no_scale,
+      sigma2 = c(no_number, list(zero = 0, negative = -1)),
+      transform = no_transform, control = no_control, keep_data = no_flag
+    )
+  ),
+  ppca.formula = list(
+    call = "ppca", with = list(x = ~., k = 2, data = frame),
+    bad = list(
+      x = list(two_sided = a ~ b), k = no_k,
+      data = c(nothing, list(`NULL` = NULL, `TRUE` = TRUE, number = 1, matrix = x))
+    )
+  ),
+  em_control = list(
+    with = list(),
+    bad = list(
+      tol = c(no_number, list(`NULL` = NULL, zero = 0, negative = -1)),
+      maxit = c(no_count, list(`NULL` = NULL, zero = 0)),
+      accelerate = no_flag,
+      start = c(nothing, list(`TRUE` = TRUE, number = 1, x = x, control = em_control())),
+      progress = no_flag
+    )
+  ),
+  select_rank = list(
+    with = list(x = x),
+    bad = list(
+      x = c(no_data, list(formula = ~.)),
+      k = c(no_number[names(no_number) != "two"],
+            list(zero = 0, p = 5, fraction = 1.5, one_fraction = c(1, 2.5), twice = c(1, 1),
+                 hole = c(1, NA), infinite = c(1, Inf), negative = -1:2, huge = 1e300,
+                 strings = c("1", "2"))),
+      criterion = no_choice,
+      center = no_vector_or_flag, scale = no_scale, transform = no_transform,
+      folds = c(no_count, list(`NULL` = NULL, one = 1, zero = 0, many = 101)),
+      control = no_control
+    )
+  ),
+  posterior = list(with = list(object = fit), bad = list(newdata = no_newdata)),
+  posterior.ppca = list(call = "posterior", with = list(object = fit),
+                        bad = list(newdata = no_newdata)),
+  impute = list(with = list(object = fit),
+                bad = list(newdata = no_newdata, draws = c(no_count, list(`NULL` = NULL)))),
+  impute.ppca = list(call = "impute", with = list(object = fit),
+                     bad = list(newdata = no_newdata,
+                                draws = c(no_count, list(`NULL` = NULL)))),
+  predict.ppca = list(
+    call = "predict", with = list(object = fit),
+    bad = list(newdata = no_newdata, type = no_choice)
+  ),
+  fitted.ppca = list(call = "fitted", with = list(object = fit), bad = list()),
+  residuals.ppca = list(call = "residuals", with = list(object = fit),
+                        bad = list(newdata = no_newdata)),
+  simulate.ppca = list(
+    call = "simulate", with = list(object = fit),
+    bad = list(
+      nsim = c(no_count, list(`NULL` = NULL)),
+      seed = c(no_number, list(huge = 1e300, beyond = 2^31)),
+      type = no_choice
+    )
+  ),
+  logLik.ppca = list(
+    call = "logLik", with = list(object = fit),
+    bad = list(newdata = no_newdata, by = no_choice)
+  ),
+  update.ppca = list(
+    call = "update", with = list(object = fit),
+    # what is changed in a call is evaluated: a symbol or a call is no value there
+    bad = list(maxit = c(no_count[!names(no_count) %in% c("symbol", "call")], list(zero = 0)),
+               tol = c(no_number[!names(no_number) %in% c("symbol", "call")], list(zero = 0, minus = -1)),
+               k = no_k, control = no_control)
+  ),
+  coef.ppca = list(call = "coef", with = list(object = fit), bad = list(), dots = FALSE),
+  nobs.ppca = list(call = "nobs", with = list(object = fit), bad = list(), dots = FALSE),
+  summary.ppca = list(call = "summary", with = list(object = fit), bad = list(), dots = FALSE),
+  read_idx = list(
+    with = list(path = system.file("extdata", "digits-labels-idx1-ubyte.gz", package = "elbo")),
+    bad = list(path = c(nothing, list(`NULL` = NULL, `TRUE` = TRUE, number = 1,
+                                      absent = tempfile(), directory = tempdir(), frame = frame)))
+  ),
+  logit_pixels = list(
+    with = list(),
+    bad = list(alpha = c(no_number, list(`NULL` = NULL, zero = 0, half = 0.5, one = 1, minus = -1)),
+               levels = c(no_count, list(`NULL` = NULL, one = 1, zero = 0)))
+  )
+)
+
+# ---- the tests ------------------------------------------------------------------------
+
+callee <- function(name) {
+  entry <- table[[name]]
+  get(if (is.null(entry$call)) name else entry$call, envir = asNamespace("elbo"))
+}
+
+# What came of a call: its warnings, and its error or "a result".
+outcome <- function(f, arguments) {
+  warned <- character()
+  value <- tryCatch(
+    withCallingHandlers({
+      do.call(f, arguments, quote = TRUE)
+      "a result"
+    }, warning = function(w) {
+      warned <<- c(warned, conditionMessage(w))
+      invokeRestart("muffleWarning")
+    }),
+    error = conditionMessage
+  )
+  list(said = value, warned = warned)
+}
+
+expect_refused <- function(name, arg, value, label) {
+  arguments <- table[[name]]$with
+  arguments[arg] <- list(value)
+  got <- outcome(callee(name), arguments)
+  named <- grepl(paste0("[`\"'\u2018]", arg, "[`\"'\u2019]"), got$said)
+  expect(named && !length(got$warned), sprintf(
+    "%s(%s = <%s>): %s%s", name, arg, label, got$said,
+    if (length(got$warned)) paste0(" [warned: ", got$warned[1], "]") else ""
+  ))
+}
+
+test_that("the calls without a bad argument work", {
+  for (name in names(table)) {
+    got <- outcome(callee(name), table[[name]]$with)
+    expect_identical(got, list(said = "a result", warned = character()), label = name)
+  }
+})
+
+for (name in names(table)) {
+  for (arg in names(table[[name]]$bad)) {
+    test_that(sprintf("%s() refuses a bad `%s`", name, arg), {
+      values <- table[[name]]$bad[[arg]]
+      for (label in names(values)) expect_refused(name, arg, values[[label]], label)
+    })
+  }
+}
+
+test_that("misspelt and surplus arguments are refused, not ignored", {
+  for (name in names(table)) {
+    if (isFALSE(table[[name]]$dots)) next
+    got <- outcome(callee(name), c(table[[name]]$with, list(nonsense = 1)))
+    expect_match(got$said, "nonsense", label = name)
+  }
+})
+
+test_that("arguments without a default have to be given", {
+  expect_error(ppca(), "argument \"x\" is missing", fixed = TRUE)
+  expect_error(ppca(x), "argument \"k\" is missing", fixed = TRUE)
+  expect_error(ppca(~., data = frame), "argument \"k\" is missing", fixed = TRUE)
+  expect_error(select_rank(), "argument \"x\" is missing", fixed = TRUE)
+  expect_error(read_idx(), "argument \"path\" is missing", fixed = TRUE)
+  for (generic in list(posterior, impute)) {
+    expect_error(generic())
+    for (object in list(NULL, 1, "a", x, mean, unclass(fit))) {
+      expect_error(generic(object), "no applicable method")
+    }
+  }
+})
+
+test_that("a start that does not fit the data is refused", {
+  for (start in list(ppca(x, 3), ppca(x[, 1:4], 2))) {
+    expect_error(ppca(x, 2, method = "em", control = em_control(start = start)),
+                 "`start` must have 5 features and 2 latent dimensions", fixed = TRUE)
+  }
+})
+
+# ---- completeness -----------------------------------------------------------------------
+
+# Functions of the package that a user can call: the exports that are its own, and the
+# methods that it registers, but for those that print or format, and the transforms'
+# (which models call, not users).
+callable <- function() {
+  exports <- getNamespaceExports("elbo")
+  own <- vapply(exports, function(name) {
+    f <- get(name, envir = asNamespace("elbo"))
+    is.function(f) && identical(environment(f), asNamespace("elbo"))
+  }, NA)
+  methods <- getNamespaceInfo("elbo", "S3methods")
+  shown <- methods[, 1] %in% c("print", "format") | startsWith(methods[, 1], "transform_")
+  sort(unique(c(exports[own], paste(methods[!shown, 1], methods[!shown, 2], sep = "."))))
+}
+
+test_that("every function that a user can call has an entry", {
+  expect_identical(setdiff(callable(), names(table)), character())
+  expect_identical(setdiff(names(table), callable()), character())
+})
+
+test_that("every argument has values that it must refuse", {
+  for (name in names(table)) {
+    arguments <- names(formals(get(name, envir = asNamespace("elbo"))))
+    expect_identical(setdiff(arguments, c(names(table[[name]]$bad), "...", "object")),
+                     character(), label = name)
+  }
+})

@@ -1,0 +1,184 @@
+# Calls every .Call entry with every kind of data, for `make torture` and
+# `make valgrind`; R CMD check runs it plainly. Under gctorture an object that C code
+# did not protect is reused at the next allocation, and memory that it wrote beyond
+# its own shows under valgrind: here, results are compared with those of a calm run.
+#
+# Collecting garbage at every allocation costs some 10 ms each, so R code outside the
+# calls runs without it: gctorture2() gives back the step that the caller has set.
+
+library(elbo)
+torture <- gctorture2(0)
+
+# ---- data: small, of every kind ----------------------------------------------------
+
+set.seed(1)
+n <- 12L
+p <- 5L
+k <- 2L
+dense <- matrix(rpois(n * p, 2) + 0.5 * rbinom(n * p, 1, 0.3), n, p)
+counts <- matrix(rpois(n * p, 2), n, p)
+some <- matrix(rpois(n * p, 0.7) * rexp(n * p), n, p)
+holes <- cbind(c(2, 3, 3, 7, 7, 7, 7, 7), c(1, 2, 5, 1:5))
+
+has_matrix <- requireNamespace("Matrix", quietly = TRUE)
+as_sparse <- function(x) {
+  methods::as(methods::as(methods::as(x, "CsparseMatrix"), "dMatrix"), "generalMatrix")
+}
+
+complete <- list(double = dense, integer = counts, wide = t(dense))
+missing <- list(double = replace(dense, holes, NA), integer = replace(counts, holes, NA),
+                wide = replace(t(dense), holes[1:3, 2:1], NA))
+if (has_matrix) {
+  complete$sparse <- as_sparse(some)
+  missing$sparse <- as_sparse(replace(some, holes, NA))
+}
+
+# What an entry needs beside x.
+companion <- function(x) {
+  values <- as.matrix(x)
+  p <- ncol(values)
+  w <- matrix(sin(seq_len(p * k)), p, k)
+  list(x = x, mu = unname(colMeans(values, na.rm = TRUE)), unit = rep(0.5, p), w = w,
+       trace = sum(apply(values, 2, var, na.rm = TRUE)) / 4)
+}
+
+# ---- the calls ----------------------------------------------------------------------
+
+# Entries are reached by name through the namespace: C_x of src/init.c.
+entry <- function(name) get(name, envir = asNamespace("elbo"))
+call_entry <- function(name, arguments) do.call(.Call, c(list(entry(name)), arguments))
+
+calls <- list()
+add <- function(name, ...) {
+  calls[[length(calls) + 1]] <<- list(name = name, arguments = list(...))
+}
+
+for (x in c(complete, missing)) add("C_data_summary", x)
+for (x in c(complete, missing)) add("C_missing_patterns", x)
+for (x in c(complete, missing)) with(companion(x), add("C_data_squares", x, mu, unit))
+for (x in complete) with(companion(x), {
+  add("C_data_times", x, mu, unit, w)
+  add("C_ppca_eigen", x, mu, unit, k, 0L)
+  add("C_ppca_eigen", x, mu, unit, k, 1L)
+  add("C_em_step", x, mu, unit, w, 0.3, trace, -1)
+  add("C_em_step", x, mu, unit, w, 0.3, trace, 0.3)
+  add("C_em_ritz", x, mu, unit, w, NULL)
+  first <- call_entry("C_em_ritz", list(x, mu, unit, w, NULL))
+  add("C_em_ritz", x, mu, unit, w, first)
+  second <- call_entry("C_em_ritz", list(x, mu, unit, w, first))
+  add("C_em_ritz", x, mu, unit, w, second)
+})
+for (x in c(complete[c("double", "wide")], missing)) with(companion(x), {
+  rows <- call_entry("C_missing_patterns", list(x))
+  add("C_missing_posterior", x, mu, unit, rows, w, 0.3, TRUE, TRUE)
+  add("C_missing_posterior", x, mu, unit, rows, w, 0.3, FALSE, FALSE)
+  add("C_missing_em", x, mu, unit, rows, w, 0.3, FALSE, FALSE)
+  add("C_missing_em", x, mu, unit, rows, w, 0.3, TRUE, TRUE)
+})
+
+# Lanczos needs 40 + 3 k rows and columns.
+tall <- matrix(rnorm(50 * 44), 50)
+lanczos <- list(tall, t(tall))
+if (has_matrix) lanczos <- c(lanczos, as_sparse(round(tall)))
+for (x in lanczos) with(companion(x), add("C_ppca_eigen", x, mu, unit, 1L, 2L))
+
+w <- companion(dense)$w
+u <- qr.Q(qr(w))
+add("C_ppca_solve", c(3, 1.5), u, 6, -1)
+add("C_ppca_solve", c(3, 1.5), u, 6, 2)
+add("C_ppca_profile", c(3, 1.5, 1, 0.3, 0.2), 1:4, p, 6, -1)
+add("C_ppca_profile", c(3, 1.5, 1, 0.3, 0.2), 0:4, p, 6, 0.5)
+add("C_ppca_canonical", w)
+# no rows
+add("C_data_summary", dense[0, ])
+with(companion(dense), {
+  none <- dense[0, ]
+  add("C_data_times", none, mu, unit, w)
+  rows <- call_entry("C_missing_patterns", list(none))
+  add("C_missing_posterior", none, mu, unit, rows, w, 0.3, TRUE, TRUE)
+})
+
+registered <- vapply(getDLLRegisteredRoutines("elbo")$.Call, `[[`, "", "name")
+stopifnot(setequal(registered, vapply(calls, `[[`, "", "name")))
+
+# Columns of an EM subspace beyond its count `c` hold nothing.
+known <- function(value) {
+  if (!"sstep" %in% names(value)) return(value)
+  unused <- setdiff(seq_len(ncol(value$step)), seq_len(value$c))
+  value$step[, unused] <- value$sstep[, unused] <- 0
+  value
+}
+
+for (call in calls) {
+  address <- entry(call$name)
+  expected <- do.call(.Call, c(list(address), call$arguments))
+  command <- as.call(c(list(.Call, address), call$arguments))
+  gctorture2(torture)
+  found <- eval(command)
+  gctorture2(0)
+  if (!identical(known(found), known(expected))) stop(call$name, " gave another result under torture")
+}
+
+# ---- arguments that are wrong -----------------------------------------------------------
+
+# R code never passes these; if it did, the glue must raise an error and not read or
+# write memory that is not its own. NULL stands for a companion that is not needed
+# where an entry allows that, and some of these are right by chance: what counts is
+# that control comes back. Error messages are the glue's own.
+wrong <- list(NULL, "a", TRUE, NA, NaN, -1L, 0L, .Machine$integer.max, NA_integer_, 1, -1,
+              integer(), double(), list(), list(1, 2), mean, quote(a), 1:3, c(1, 2, 3),
+              matrix(0, 2, 2), matrix(0L, 0, 0), matrix("a", 2, 2), matrix(list(), 0, 0),
+              array(0, c(2, 2, 2)), structure(list(), names = character()),
+              list(pattern = 0:11, order = 0:11, count = 12L),
+              list(pattern = rep(99L, 12), order = 0:11, count = 1L),
+              list(pattern = rep(0L, 12), order = 12:1, count = 1L))
+if (has_matrix) {
+  s <- complete$sparse
+  wrong <- c(wrong, lapply(list(
+    list("i", s@i + 5L), list("i", rev(s@i)), list("i", -1L - s@i), list("p", rev(s@p)),
+    list("p", s@p * 2L), list("p", s@p[-1]), list("x", s@x[-1]), list("x", integer(3)),
+    list("Dim", c(-1L, 5L)), list("Dim", c(12L, 50L)), list("Dim", 12L), list("i", s@i[-1])
+  ), function(change) {
+    attr(s, change[[1]]) <- change[[2]]
+    s
+  }))
+}
+
+refused <- 0
+first_of <- calls[!duplicated(vapply(calls, `[[`, "", "name"))]
+for (call in first_of) for (i in seq_along(call$arguments)) for (value in wrong) {
+  arguments <- call$arguments
+  arguments[i] <- list(value)
+  command <- as.call(c(list(.Call, entry(call$name)), lapply(arguments, function(a) {
+    if (is.language(a)) as.call(list(quote(quote), a)) else a
+  })))
+  message <- tryCatch({
+    eval(command)
+    NULL
+  }, error = conditionMessage)
+  if (is.null(message)) next
+  refused <- refused + 1
+  if (!grepl("^internal error: |^the model is too large|LAPACK", message)) {
+    stop(call$name, ", argument ", i, ": unexpected error: ", message)
+  }
+}
+# An argument left out or in excess is R's to refuse.
+stopifnot(refused > 500, inherits(try(.Call(entry("C_ppca_canonical")), silent = TRUE),
+                                  "try-error"))
+
+# ---- models, whole ---------------------------------------------------------------------
+
+# From the call to the object, without torture: for valgrind.
+for (x in complete) {
+  fit <- ppca(x, k)
+  stopifnot(is.finite(fit$loglik), is.finite(ppca(x, k, method = "em")$loglik))
+  predict(fit, x)
+}
+for (x in missing) {
+  fit <- suppressWarnings(ppca(x, 1, sigma2 = 0.5, control = em_control(maxit = 20)))
+  stopifnot(is.finite(fit$loglik), !anyNA(as.matrix(impute(fit, x))))
+  impute(fit, x, draws = 1)
+  posterior(fit, x)
+}
+invisible(select_rank(dense))
+invisible(gctorture2(torture))
