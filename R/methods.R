@@ -413,17 +413,28 @@ update.ppca <- function(object, ..., maxit = NULL, tol = NULL) {
   call <- object$call
   changed <- as.list(match.call(expand.dots = FALSE)$...)
   for (name in names(changed)) call[[name]] <- changed[[name]]
+  # large things are passed by name, so that the new fit's call stays readable
+  env <- new.env(parent = parent.frame())
+  shown <- call
   if (!is.null(maxit) || !is.null(tol)) {
     settings <- unclass(object$control)
     if (!is.null(maxit)) settings$maxit <- maxit
     if (!is.null(tol)) settings$tol <- tol
+    shown$control <- as.call(c(quote(em_control), settings[c("tol", "maxit", "accelerate")]))
     if (object$method == "em") settings$start <- object
-    call$control <- do.call(em_control, settings)
+    env$.control <- do.call(em_control, settings)
+    call$control <- quote(.control)
   }
-  if (!is.null(object$x) && !any(c("x", "data") %in% names(changed))) {
-    if (is.null(object$terms)) call$x <- object$x else call$data <- as.data.frame(object$x)
+  kept <- !is.null(object$x) && !any(c("x", "data") %in% names(changed))
+  if (kept) {
+    env$.data <- object$x
+    call$x <- quote(.data)
+    call$data <- NULL
   }
-  eval(call, parent.frame())
+  fit <- eval(call, env)
+  fit$call <- shown
+  if (kept) fit$terms <- object$terms
+  fit
 }
 
 # ---- printing ------------------------------------------------------------

@@ -68,8 +68,8 @@
 #'     covariance.}
 #'   \item{scores}{posterior means E(z | x) of the rows, n x k.}
 #'   \item{loglik}{total log-likelihood in nats.}
-#'   \item{history}{data frame with one row per EM map: `iteration`, `loglik`
-#'     (total), `sigma2`.}
+#'   \item{history}{data frame with one row per iteration: `iteration` (EM maps
+#'     made so far), `loglik` (total, never decreasing), `sigma2`.}
 #'   \item{converged, iterations}{whether and after how many EM maps.}
 #'   \item{n, p, k, df, observed}{sizes, free parameters, observed cells.}
 #'   \item{method, route}{how it was fitted.}

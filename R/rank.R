@@ -97,7 +97,8 @@ default_ranks <- function(k, data, few, rank = min(data$n - data$centred, data$p
 ranks_by_eigen <- function(data, k, few, jacobian) {
   top <- if (is.null(k)) min(data$n, data$p) else min(max(k), data$n)
   route <- choose_route(data$n, data$p, top)
-  eigen <- data_eigen(data, min(top, data$n, data$p), route)
+  # the dense routes give all eigenvalues, however few vectors are asked for
+  eigen <- data_eigen(data, if (route == "krylov") top else 1, route)
   check_status(eigen$status)
   values <- pmax(eigen$values, 0)
   zero <- max(data$n, data$p) * .Machine$double.eps * values[1]

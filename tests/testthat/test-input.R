@@ -62,10 +62,14 @@ test_that("other things are refused with a description", {
   refused(ppca(x[, 0], 1), "`x` must have at least 2 columns, not 0.")
 })
 
-test_that("values whose sums overflow are refused, very large and small ones are not", {
+test_that("values whose sums or variances no double can hold are refused", {
   refused(ppca(cbind(x, d = c(1, 1, 1e308, 1e308)), 1), "the huge values in column \"d\"")
-  expect_true(is.finite(ppca(x * 1e300, 1)$loglik))
-  expect_true(is.finite(ppca(x * 1e-300, 1)$loglik))
+  for (by in c(1e307, 1e170, 1e-170, 1e-310)) {
+    expect_error(ppca(x * by, 1), "`x`", class = "elbo_error")
+    expect_error(ppca(replace(x, 5, NA) * by, 1), "`x`", class = "elbo_error")
+  }
+  # Their squares are what counts.
+  for (by in c(1e150, 1e-150)) expect_true(is.finite(ppca(x * by, 1)$sigma2 / by^2))
 })
 
 # New data -------------------------------------------------------------------------

@@ -537,6 +537,21 @@ test_that("where the observed cells are fitted exactly, the error says what to d
   expect_equal(fit$loglik, sum(fit_density(fit, x)))
 })
 
+test_that("a fit without noise is refused, not passed off as converged", {
+  # 12 x 10 with 30 % missing and k >= 6: 10 + 60 parameters and 72 scores for some 86
+  # cells. They can be fitted exactly, and the likelihood has no bound as sigma2 falls.
+  # Either EM has stopped at a proper maximum, or it has to say so.
+  for (seed in 1:6) for (k in 5:9) {
+    x <- with_holes(plain(model_data(12, 10, 3, seed = seed)), 0.3, seed)
+    fit <- tryCatch(suppressWarnings(ppca(x, k)), elbo_error = conditionMessage)
+    if (is.character(fit)) {
+      expect_match(fit, "`k` must be smaller")
+    } else {
+      expect_gt(fit$sigma2, 1e-9 * mean(apply(x, 2, var, na.rm = TRUE)))
+    }
+  }
+})
+
 test_that("a column constant where it is seen is fitted", {
   x <- cbind(plain(model_data(40, 4, 2)), 5)
   x <- with_holes(x, 0.15)

@@ -199,6 +199,20 @@ test_that("with missing cells, each rank is a fit by EM", {
                                     control = em_control(tol = 1e-2))$table), 10L)
 })
 
+test_that("default candidates are those that can be fitted", {
+  # A model of rank k is one of rank k + 1: the likelihood cannot fall with k.
+  for (seed in 1:4) {
+    x <- with_holes(plain(model_data(12, 10, 3, seed = seed)), 0.3, seed)
+    ranks <- suppressWarnings(select_rank(x))
+    expect_gte(min(diff(c(-Inf, ranks$table$loglik))), -1e-3)
+    expect_gt(min(ranks$table$sigma2), 1e-9 * mean(apply(x, 2, var, na.rm = TRUE)))
+  }
+  set.seed(1)
+  ranks <- suppressWarnings(select_rank(model_data(8, 6, 1), criterion = "heldout"))
+  expect_true(all(is.finite(ranks$table$heldout)))
+  expect_identical(ranks$k, 1L)
+})
+
 # Held-out cells ----------------------------------------------------------------------------
 
 test_that("held-out scores are conditional densities of the left-out cells", {
