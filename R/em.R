@@ -31,13 +31,19 @@ iterate <- function(state, step, control, n) {
     warning("Interrupted after ", maps, " EM maps; this is the fit so far, and ",
             "`update(fit, maxit = )` continues it.", call. = FALSE)
   } else if (!converged) {
-    warning("EM has not converged after ", maps, " maps; ",
-            "`update(fit, maxit = )` continues it.", call. = FALSE)
+    warn_not_converged("EM has not converged after ", maps, " maps; ",
+                       "`update(fit, maxit = )` continues it.")
   }
   history <- do.call(rbind, history)
   list(state = state, converged = converged, iterations = maps,
        history = data.frame(iteration = as.integer(history[, 1]),
                             loglik = history[, 2], sigma2 = history[, 3]))
+}
+
+# With a class of its own, for callers that fit many models.
+warn_not_converged <- function(...) {
+  warning(structure(class = c("elbo_not_converged", "warning", "condition"),
+                    list(message = paste0(...), call = NULL)))
 }
 
 # ---- complete data ------------------------------------------------------

@@ -114,7 +114,20 @@ formula_frame <- function(formula, data, arg) {
     abort_arg(arg, "be a one-sided formula such as `~ .` or `~ a + b`",
               "one with a left-hand side")
   }
-  stats::model.frame(formula, data = data, na.action = stats::na.pass)
+  frame <- stats::model.frame(formula, data = data, na.action = stats::na.pass)
+  list(terms = attr(frame, "terms"), data = term_columns(frame, arg))
+}
+
+# The columns of a model frame that the formula keeps: `~ . - a` has a in its
+# frame, but not among its terms.
+term_columns <- function(frame, arg) {
+  labels <- gsub("`", "", attr(attr(frame, "terms"), "term.labels"), fixed = TRUE)
+  absent <- setdiff(labels, names(frame))
+  if (length(absent) || !length(labels)) {
+    abort_arg(arg, "be a sum of variables or of functions of one",
+              if (length(absent)) dQuote(absent[1], FALSE) else "an empty formula")
+  }
+  as.data.frame(frame)[labels]
 }
 
 formula_matrix <- function(terms, data, arg) {
@@ -125,5 +138,5 @@ formula_matrix <- function(terms, data, arg) {
           if (length(absent) > 1) " are" else " is", " missing.")
   }
   frame <- stats::model.frame(terms, data, na.action = stats::na.pass)
-  as_data_matrix(as.data.frame(frame), arg)
+  as_data_matrix(term_columns(frame, arg), arg)
 }

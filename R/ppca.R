@@ -115,9 +115,9 @@ ppca.formula <- function(x, k, data = NULL, ...) {
   }
   call <- ppca_call(match.call())
   frame <- formula_frame(x, if (is.null(data)) environment(x) else data, "x")
-  fit <- ppca.default(as.data.frame(frame), k, ...)
+  fit <- ppca.default(frame$data, k, ...)
   fit$call <- call
-  fit$terms <- strip_terms(attr(frame, "terms"))
+  fit$terms <- strip_terms(frame$terms)
   fit
 }
 
@@ -127,10 +127,10 @@ ppca_call <- function(matched) {
   matched
 }
 
-# Terms keep an environment, and with it whatever lived beside the formula.
+# The terms that are used, and without their environment, which would take along
+# whatever lived beside the formula.
 strip_terms <- function(terms) {
-  environment(terms) <- globalenv()
-  terms
+  stats::terms(stats::reformulate(attr(terms, "term.labels"), env = globalenv()))
 }
 
 fit_ppca <- function(x, k, method, center, scale, sigma2, transform, control,

@@ -20,7 +20,8 @@
 #' @param criterion which criterion chooses.
 #' @param center,scale,transform as in [ppca()].
 #' @param folds number of parts for `"heldout"`.
-#' @param control settings of EM from [em_control()].
+#' @param control settings of EM from [em_control()]; by default a tolerance
+#'   that settles the criteria to about 0.01.
 #' @return An object of class `rank_selection`: a list with `table`, a data
 #'   frame with a row per candidate (`k`, `df`, `sigma2`, `loglik`, `aic`,
 #'   `bic`, `laplace` where it applies, and `heldout`, in nats per cell, with
@@ -39,7 +40,7 @@
 select_rank <- function(x, k = NULL,
                         criterion = c("bic", "aic", "laplace", "heldout"),
                         center = TRUE, scale = FALSE, transform = NULL,
-                        folds = 5, control = em_control()) {
+                        folds = 5, control = em_control(tol = 1e-5)) {
   criterion <- check_choice(criterion, "criterion",
                             c("bic", "aic", "laplace", "heldout"))
   raw <- as_data_matrix(x)
@@ -122,12 +123,29 @@ ranks_by_eigen <- function(data, k, few, jacobian) {
 }
 
 ranks_by_em <- function(y, k, center, scale, control, jacobian) {
-  fits <- lapply(k, function(one) {
-    ppca.default(y, one, method = "em", center = center, scale = scale,
-                 control = control)
-  })
+  fits <- fit_ranks(y, k, center, scale, control)
   get <- function(what) vapply(fits, function(fit) as.double(fit[[what]]), 0)
   criteria_table(k, get("df"), get("sigma2"), get("loglik") + jacobian, nrow(y))
+}
+
+# EM fits for every k; those that did not converge are named in one warning.
+fit_ranks <- function(y, k, center, scale, control) {
+  late <- integer()
+  fits <- lapply(k, function(one) {
+    withCallingHandlers(
+      ppca.default(y, one, method = "em", center = center, scale = scale,
+                   control = control),
+      elbo_not_converged = function(condition) {
+        late <<- c(late, one)
+        invokeRestart("muffleWarning")
+      }
+    )
+  })
+  if (length(late)) {
+    warning("EM has not converged for k = ", paste(late, collapse = ", "),
+            "; raise `maxit` in `control = em_control()`.", call. = FALSE)
+  }
+  fits
 }
 
 criteria_table <- function(k, df, sigma2, loglik, n) {
@@ -184,9 +202,8 @@ heldout_scores <- function(y, k, center, scale, folds, control, transform) {
     jacobian <- sum(transform_log_jacobian(transform, y)) -
       sum(transform_log_jacobian(transform, seen))
     cells <- sum(fold == f, na.rm = TRUE)
-    vapply(k, function(one) {
-      fit <- ppca.default(seen, one, method = "em", center = center, scale = scale,
-                          control = control)
+    fits <- fit_ranks(seen, k, center, scale, control)
+    vapply(fits, function(fit) {
       gain <- posterior_pass(fit, y, loglik = TRUE)$loglik -
         posterior_pass(fit, seen, loglik = TRUE)$loglik
       (sum(gain) + jacobian) / cells
@@ -236,6 +253,11 @@ print.rank_selection <- function(x, ...) {
   if (nrow(x$table) > length(near)) {
     cat(sprintf("(%d of %d candidates; all are in $table)\n", length(near),
                 nrow(x$table)))
+  }
+  if (nrow(x$table) > 1 && x$k == max(x$table$k)) {
+    cat("The largest candidate is chosen: the optimum may lie beyond it, or the\n",
+        "noise variance may be falling to that of (nearly) constant features.\n",
+        sep = "")
   }
   invisible(x)
 }

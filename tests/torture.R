@@ -9,7 +9,7 @@
 library(elbo)
 torture <- gctorture2(0)
 
-# ---- data: small, of every kind ----------------------------------------------------
+# data: small, of every kind ---------------------------------------------------
 
 set.seed(1)
 n <- 12L
@@ -42,7 +42,7 @@ companion <- function(x) {
        trace = sum(apply(values, 2, var, na.rm = TRUE)) / 4)
 }
 
-# ---- the calls ----------------------------------------------------------------------
+# the calls --------------------------------------------------------------------
 
 # Entries are reached by name through the namespace: C_x of src/init.c.
 entry <- function(name) get(name, envir = asNamespace("elbo"))
@@ -116,10 +116,12 @@ for (call in calls) {
   gctorture2(torture)
   found <- eval(command)
   gctorture2(0)
-  if (!identical(known(found), known(expected))) stop(call$name, " gave another result under torture")
+  if (!identical(known(found), known(expected))) {
+    stop(call$name, " gave another result under torture")
+  }
 }
 
-# ---- arguments that are wrong -----------------------------------------------------------
+# arguments that are wrong -----------------------------------------------------
 
 # R code never passes these; if it did, the glue must raise an error and not read or
 # write memory that is not its own. NULL stands for a companion that is not needed
@@ -166,7 +168,7 @@ for (call in first_of) for (i in seq_along(call$arguments)) for (value in wrong)
 stopifnot(refused > 500, inherits(try(.Call(entry("C_ppca_canonical")), silent = TRUE),
                                   "try-error"))
 
-# ---- models, whole ---------------------------------------------------------------------
+# models, whole ----------------------------------------------------------------
 
 # From the call to the object, without torture: for valgrind.
 for (x in complete) {

@@ -7,7 +7,7 @@ colnames(x) <- letters[1:5]
 frame <- as.data.frame(x)
 fit <- ppca(x, 2, keep_data = TRUE)
 
-# ---- values -----------------------------------------------------------------------
+# values -----------------------------------------------------------------------
 
 # What no argument takes, whatever it is for.
 nothing <- list(
@@ -17,6 +17,8 @@ nothing <- list(
   expression = expression(a), `character(0)` = character(), two_strings = c("a", "b"),
   empty = "", `NA_character_` = NA_character_
 )
+
+without <- function(values, ...) values[!names(values) %in% c(...)]
 
 no_flag <- c(nothing, list(
   `NULL` = NULL, zero = 0, one = 1, string = "TRUE", two = c(TRUE, FALSE),
@@ -79,7 +81,7 @@ no_newdata <- c(no_matrix, list(
 
 no_k <- c(no_count, list(`NULL` = NULL, zero = 0, p = 5, beyond_p = 6))
 
-# ---- the table ----------------------------------------------------------------------
+# the table --------------------------------------------------------------------
 
 # with: arguments that work. bad: for each argument, what it must refuse.
 table <- list(
@@ -115,7 +117,7 @@ table <- list(
     with = list(x = x),
     bad = list(
       x = c(no_data, list(formula = ~.)),
-      k = c(no_number[names(no_number) != "two"],
+      k = c(without(no_number, "two"),
             list(zero = 0, p = 5, fraction = 1.5, one_fraction = c(1, 2.5), twice = c(1, 1),
                  hole = c(1, NA), infinite = c(1, Inf), negative = -1:2, huge = 1e300,
                  strings = c("1", "2"))),
@@ -155,26 +157,32 @@ table <- list(
   update.ppca = list(
     call = "update", with = list(object = fit),
     # what is changed in a call is evaluated: a symbol or a call is no value there
-    bad = list(maxit = c(no_count[!names(no_count) %in% c("symbol", "call")], list(zero = 0)),
-               tol = c(no_number[!names(no_number) %in% c("symbol", "call")], list(zero = 0, minus = -1)),
-               k = no_k, control = no_control)
+    bad = list(
+      maxit = c(without(no_count, "symbol", "call"), list(zero = 0)),
+      tol = c(without(no_number, "symbol", "call"), list(zero = 0, negative = -1)),
+      k = no_k, control = no_control
+    )
   ),
   coef.ppca = list(call = "coef", with = list(object = fit), bad = list(), dots = FALSE),
   nobs.ppca = list(call = "nobs", with = list(object = fit), bad = list(), dots = FALSE),
   summary.ppca = list(call = "summary", with = list(object = fit), bad = list(), dots = FALSE),
   read_idx = list(
     with = list(path = system.file("extdata", "digits-labels-idx1-ubyte.gz", package = "elbo")),
-    bad = list(path = c(nothing, list(`NULL` = NULL, `TRUE` = TRUE, number = 1,
-                                      absent = tempfile(), directory = tempdir(), frame = frame)))
+    bad = list(path = c(nothing, list(
+      `NULL` = NULL, `TRUE` = TRUE, number = 1, absent = tempfile(),
+      directory = tempdir(), frame = frame
+    )))
   ),
   logit_pixels = list(
     with = list(),
-    bad = list(alpha = c(no_number, list(`NULL` = NULL, zero = 0, half = 0.5, one = 1, minus = -1)),
-               levels = c(no_count, list(`NULL` = NULL, one = 1, zero = 0)))
+    bad = list(
+      alpha = c(no_number, list(`NULL` = NULL, zero = 0, half = 0.5, one = 1, negative = -1)),
+      levels = c(no_count, list(`NULL` = NULL, one = 1, zero = 0))
+    )
   )
 )
 
-# ---- the tests ------------------------------------------------------------------------
+# the tests --------------------------------------------------------------------
 
 callee <- function(name) {
   entry <- table[[name]]
@@ -253,7 +261,7 @@ test_that("a start that does not fit the data is refused", {
   }
 })
 
-# ---- completeness -----------------------------------------------------------------------
+# completeness -----------------------------------------------------------------
 
 # Functions of the package that a user can call: the exports that are its own, and the
 # methods that it registers, but for those that print or format, and the transforms'

@@ -48,7 +48,9 @@ test_that("check_count() takes whole numbers within the range", {
   expect_identical(check(2147483647, "k"), .Machine$integer.max)
   expect_identical(check(0, "k", 0), 0L)
   expect_identical(check(5, "k", 1, 5), 5L)
-  for (bad in c(no_number, 0.5, -1, 0, 2^31, 1e300)) refused(check(bad, "k"), "`k` must be a whole")
+  for (bad in c(no_number, 0.5, -1, 0, 2^31, 1e300)) {
+    refused(check(bad, "k"), "`k` must be a whole number, 1 or more, not ")
+  }
   refused(check(6, "k", 1, 5), "`k` must be a whole number between 1 and 5, not 6.")
   refused(check(0, "k", 1, 5), "`k` must be a whole number between 1 and 5, not 0.")
   refused(check(2.5, "n"), "`n` must be a whole number, 1 or more, not 2.5.")

@@ -20,7 +20,7 @@ expect_never_falls <- function(history) {
   expect_true(all(diff(history$iteration) >= 1))
 }
 
-# One map ------------------------------------------------------------------------
+# One map ----------------------------------------------------------------------
 
 test_that("one plain map is Tipping and Bishop's EM step", {
   # With M = W'W + sigma2 I (their eq. 27 and 28, S with divisor n):
@@ -47,7 +47,7 @@ test_that("one plain map is Tipping and Bishop's EM step", {
   expect_identical(fit$history$iteration, 1:2)
 })
 
-# The optimum --------------------------------------------------------------------
+# The optimum ------------------------------------------------------------------
 
 test_that("EM ends at the closed form, from any start, without ever falling", {
   for (size in list(c(60, 8), c(9, 14))) {
@@ -156,7 +156,7 @@ test_that("a transform's Jacobian is in the likelihood and in the history", {
   expect_identical(fit$history$loglik[nrow(fit$history)], fit$loglik)
 })
 
-# Fixed noise, mean and scale --------------------------------------------------------
+# Fixed noise, mean and scale --------------------------------------------------
 
 test_that("with sigma2 fixed, EM ends at the closed form", {
   x <- model_data(50, 6, 3)
@@ -199,7 +199,7 @@ test_that("centre and scale are those of the closed form", {
   }
 })
 
-# Seeds, starts, continuation -----------------------------------------------------------
+# Seeds, starts, continuation --------------------------------------------------
 
 test_that("the start comes from R's generator: same seed, same fit", {
   x <- model_data(50, 6, 2)
@@ -309,7 +309,7 @@ test_that("continued fits do not grow with the fits before them", {
   expect_lt(max(nchar(capture.output(print(summary(many))))), 100)
 })
 
-# Stopping ------------------------------------------------------------------------------
+# Stopping ---------------------------------------------------------------------
 
 test_that("a fit that has not converged says so, and how to go on", {
   x <- model_data(60, 8, 2)

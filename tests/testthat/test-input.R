@@ -8,7 +8,7 @@ refused <- function(expr, message) {
   expect_error(expr, message, fixed = TRUE, class = "elbo_error")
 }
 
-# As a matrix -------------------------------------------------------------------
+# As a matrix ------------------------------------------------------------------
 
 test_that("matrices pass as they are, attributes and classes off", {
   as_matrix <- elbo:::as_data_matrix
@@ -28,7 +28,8 @@ test_that("data frames of numbers become matrices, of any number of rows", {
   as_matrix <- elbo:::as_data_matrix
   frame <- as.data.frame(x)
   expect_identical(as_matrix(frame), x)
-  expect_identical(as_matrix(data.frame(a = 1:2, b = c(0.5, 1))), cbind(a = 1:2, b = c(0.5, 1)))
+  expect_identical(as_matrix(data.frame(a = 1:2, b = c(0.5, 1))),
+                   cbind(a = 1:2, b = c(0.5, 1)))
   expect_identical(dim(as_matrix(frame[1, ])), c(1L, 3L))
   expect_identical(as_matrix(frame[0, ]), x[0, ])
   expect_type(as_matrix(data.frame(a = integer(), b = integer())), "integer")
@@ -38,7 +39,8 @@ test_that("data frames of numbers become matrices, of any number of rows", {
 })
 
 test_that("a column that is no number is named", {
-  frame <- data.frame(a = 1:3, b = letters[1:3], c = factor(1:3), d = as.Date(1:3, "1970-01-01"))
+  frame <- data.frame(a = 1:3, b = letters[1:3], c = factor(1:3),
+                      d = as.Date(1:3, "1970-01-01"))
   refused(ppca(frame, 1),
           "`x` must have numeric columns only; \"b\", \"c\", \"d\" are character, factor, Date")
   refused(ppca(frame[1:2], 1), "\"b\" is character. Leave it out or turn it into numbers.")
@@ -72,7 +74,7 @@ test_that("values whose sums or variances no double can hold are refused", {
   for (by in c(1e150, 1e-150)) expect_true(is.finite(ppca(x * by, 1)$sigma2 / by^2))
 })
 
-# New data -------------------------------------------------------------------------
+# New data ---------------------------------------------------------------------
 
 test_that("named columns are matched by name", {
   z <- predict(fit, x)
@@ -175,7 +177,8 @@ test_that("integers, sparse matrices and data frames predict what the doubles do
 })
 
 test_that("a formula's fit takes what the formula needs, and no more", {
-  frame <- data.frame(a = 1:6, b = c(2, 3, 5, 7, 11, 13), c = c(1, 4, 1, 5, 9, 2), d = letters[1:6])
+  frame <- data.frame(a = 1:6, b = c(2, 3, 5, 7, 11, 13), c = c(1, 4, 1, 5, 9, 2),
+                      d = letters[1:6])
   model <- ppca(~ a + sqrt(b) + c, 2, data = frame)
   z <- predict(model, frame)
   expect_equal(plain(z), plain(model$scores))
@@ -184,7 +187,8 @@ test_that("a formula's fit takes what the formula needs, and no more", {
   frame$b[2] <- NA
   expect_false(anyNA(predict(model, frame)))
   # A matrix is taken as it is: its columns are the features.
-  built <- cbind(a = 1:6, `sqrt(b)` = sqrt(c(2, 3, 5, 7, 11, 13)), c = c(1, 4, 1, 5, 9, 2))
+  built <- cbind(a = 1:6, `sqrt(b)` = sqrt(c(2, 3, 5, 7, 11, 13)),
+                 c = c(1, 4, 1, 5, 9, 2))
   expect_equal(plain(predict(model, built)), plain(z))
 })
 

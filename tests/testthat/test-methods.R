@@ -5,7 +5,7 @@ x <- plain(model_data(40, 5, 2))
 dimnames(x) <- list(paste0("r", 1:40), letters[1:5])
 fit <- ppca(x, 2)
 
-# Predictions ----------------------------------------------------------------------
+# Predictions ------------------------------------------------------------------
 
 test_that("predictions are M^-1 W'(x - mu) and mu + W z", {
   w <- fit$loadings
@@ -83,7 +83,7 @@ test_that("data are found where the method is called from", {
   expect_equal(residuals(ppca(~ ., 2, data = frame)), residuals(fit))
 })
 
-# Likelihood ------------------------------------------------------------------------
+# Likelihood -------------------------------------------------------------------
 
 test_that("logLik() has what AIC and BIC need", {
   ll <- logLik(fit)
@@ -123,7 +123,7 @@ test_that("held-out data have, on average, less likelihood than the fit's own", 
   expect_lt(mean(gap), 0.7)
 })
 
-# Coefficients ----------------------------------------------------------------------
+# Coefficients -----------------------------------------------------------------
 
 test_that("coef() gives the parameters", {
   expect_identical(coef(fit), list(loadings = fit$loadings, mean = fit$mean,
@@ -131,7 +131,7 @@ test_that("coef() gives the parameters", {
   expect_named(coef(ppca(x, 2, scale = TRUE)), c("loadings", "mean", "sigma2", "scale"))
 })
 
-# Simulation ------------------------------------------------------------------------
+# Simulation -------------------------------------------------------------------
 
 test_that("simulated data have the model's mean and covariance", {
   # 20,000 draws: mean within 4 sqrt(c_ii / n), covariance within
@@ -185,7 +185,7 @@ test_that("simulated data carry the features' names, one row too", {
   expect_identical(dim(simulate(fit, seed = 1, type = "mean")), c(1L, 5L))
 })
 
-# Update -----------------------------------------------------------------------------
+# Update -----------------------------------------------------------------------
 
 test_that("update() changes arguments of the call", {
   expect_equal(update(fit, k = 3)$loadings, ppca(x, 3)$loadings)
@@ -226,7 +226,7 @@ test_that("update() of a formula's fit works, with the data kept or not", {
   }
 })
 
-# Printing -----------------------------------------------------------------------------
+# Printing ---------------------------------------------------------------------
 
 test_that("print() fits a screen and states the essentials", {
   out <- capture.output(value <- print(fit))
@@ -237,7 +237,8 @@ test_that("print() fits a screen and states the essentials", {
   expect_match(out[2], "closed form (covariance matrix)", fixed = TRUE)
   # Share in the two leading directions, by prcomp().
   share <- summary(prcomp(x))$importance["Cumulative Proportion", 2]
-  expect_true(any(grepl(sprintf("Variance explained: %.1f %%", 100 * share), out, fixed = TRUE)))
+  shown <- sprintf("Variance explained: %.1f %%", 100 * share)
+  expect_true(any(grepl(shown, out, fixed = TRUE)))
   expect_true(any(grepl("15 parameters", out)))
   expect_output(print(ppca(x, 2, sigma2 = 1)), "sigma2: 1 (fixed)", fixed = TRUE)
   expect_output(print(ppca(t(x), 2)), "Gram matrix")

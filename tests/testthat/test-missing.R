@@ -8,7 +8,7 @@ fit_holes <- function(x, k, ..., tol = 1e-11, maxit = 20000, accelerate = TRUE) 
   ppca(x, k, ..., control = quiet(tol = tol, maxit = maxit, accelerate = accelerate))
 }
 
-# Worked by hand -----------------------------------------------------------------
+# Worked by hand ---------------------------------------------------------------
 
 # +-(2, 2) and +-(1, -1): S = (2.5, 1.5; 1.5, 2.5), eigenvalues 4 and 1 along (1, 1)
 # and (1, -1). With k = 1: sigma2 = 1, W = sqrt(3 / 2) (1, 1), C = S.
@@ -51,7 +51,7 @@ test_that("two features, the second missing at times: Anderson's closed form", {
   }
 })
 
-# Likelihood ------------------------------------------------------------------------
+# Likelihood -------------------------------------------------------------------
 
 test_that("the likelihood is the density of the observed cells", {
   for (k in 1:3) {
@@ -98,7 +98,7 @@ test_that("a fit of complete data has the right likelihood of incomplete data", 
   expect_equal(sum(logLik(fit, x, by = "observation")), fit$loglik)
 })
 
-# The optimum ---------------------------------------------------------------------------
+# The optimum ------------------------------------------------------------------
 
 # Log-likelihood of theta = (mu, W by columns, log sigma2); parts may be held.
 theta_target <- function(x, k, mean = NULL, sigma2 = NULL) {
@@ -231,7 +231,7 @@ test_that("known parameters are recovered from 70 % of the cells", {
   expect_gte(sum(good[2, ]), 38)
 })
 
-# Complete data on the same path ----------------------------------------------------------
+# Complete data on the same path -----------------------------------------------
 
 test_that("one missing cell among thousands hardly moves the fit", {
   x <- plain(model_data(400, 6, 2))
@@ -244,7 +244,7 @@ test_that("one missing cell among thousands hardly moves the fit", {
   expect_equal(fit$trace, whole$trace, tolerance = 0.01)
 })
 
-# Posterior -----------------------------------------------------------------------------------
+# Posterior --------------------------------------------------------------------
 
 test_that("the posterior is the conditional of the joint normal, row by row", {
   x <- with_holes(model_data(30, 5, 2), 0.4)
@@ -311,7 +311,7 @@ test_that("a row without any observed cell is kept, with the prior", {
   expect_equal(marginal(fit), marginal(without), tolerance = 1e-2)
 })
 
-# What counts as missing ---------------------------------------------------------------------
+# What counts as missing -------------------------------------------------------
 
 test_that("NaN counts as NA, and Inf is an error that names the column", {
   x <- with_holes(model_data(30, 5, 2))
@@ -350,7 +350,7 @@ test_that("the closed form refuses missing cells", {
                "`method` must be \"auto\" or \"em\" where cells are missing", fixed = TRUE)
 })
 
-# Kinds of data ----------------------------------------------------------------------------------
+# Kinds of data ----------------------------------------------------------------
 
 test_that("integer, sparse and data-frame input with NA equal the matrix", {
   set.seed(3)
@@ -393,7 +393,7 @@ test_that("a wide integer matrix of many words of patterns", {
   expect_equal(logLik(fit, x, by = "observation"), fit_density(fit, x))
 })
 
-# Imputation --------------------------------------------------------------------------------------
+# Imputation -------------------------------------------------------------------
 
 test_that("imputation by the mean is the conditional mean, and leaves the rest alone", {
   x <- with_holes(model_data(30, 5, 2), 0.4)
@@ -504,7 +504,7 @@ test_that("residuals are NA where a cell is missing, fitted values are not", {
   expect_equal(fit$scores, predict(fit, x))
 })
 
-# Awkward data ------------------------------------------------------------------------------------
+# Awkward data -----------------------------------------------------------------
 
 test_that("more features than observations", {
   x <- with_holes(model_data(8, 15, 2, seed = 2), 0.2)

@@ -1,7 +1,7 @@
 # The closed form. References: helper-ppca.R (definitions), prcomp(), hand-worked
 # cases, and the known answer of 1,000 MNIST digits.
 
-# By hand -----------------------------------------------------------------------
+# By hand ----------------------------------------------------------------------
 
 # Four points (+-2, 0), (0, +-1): mean 0, S = diag(2, 1/2). With k = 1:
 # sigma2 = 1/2, W = (sqrt(2 - 1/2), 0), C = S exactly, so that
@@ -36,7 +36,7 @@ test_that("a fixed noise variance is kept, and shortens the loadings by hand", {
   expect_identical(fit$df, 2 + 2)
 })
 
-# Against the definition ----------------------------------------------------------
+# Against the definition -------------------------------------------------------
 
 test_that("the solution is that of Tipping and Bishop, for every k", {
   x <- model_data(40, 6, 2)
@@ -86,7 +86,7 @@ test_that("with one dimension less than features, the covariance is S itself", {
   expect_identical(ppca(x, 3)$df, 4 + 4 * 5 / 2)
 })
 
-# A local maximum -------------------------------------------------------------------
+# A local maximum --------------------------------------------------------------
 
 # log-likelihood of theta = (mu, W, log sigma2), p = 4, k = 2, by its definition.
 theta_loglik <- function(theta, x) {
@@ -130,7 +130,7 @@ test_that("no optimiser started elsewhere finds more, and the best finds as much
   expect_gt(max(found), fit$loglik - 1e-4)
 })
 
-# Known truth --------------------------------------------------------------------------
+# Known truth ------------------------------------------------------------------
 
 test_that("the number of free parameters is that of Wilks' theorem", {
   # 2 (loglik at the maximum - loglik at the truth) is chi-squared with df degrees
@@ -168,7 +168,7 @@ test_that("known parameters are recovered", {
   expect_gte(sum(good[2, ]), 97)
 })
 
-# Routes ------------------------------------------------------------------------------
+# Routes -----------------------------------------------------------------------
 
 eigen_by <- function(x, k, route, center = TRUE) {
   elbo:::data_eigen(elbo:::prepare_data(x, center, FALSE), k, route)
@@ -229,6 +229,29 @@ test_that("each route is taken where it is cheapest, to a residual of 1e-10", {
   }
 })
 
+test_that("Lanczos finds eigenvalues of any multiplicity", {
+  # D over -D: mean 0 and S = D^2 / 1001 exactly. A Krylov space of one vector holds
+  # one direction of each eigenspace; here they have 20 and 981 dimensions.
+  size <- rep(c(3, 1), c(20, 981))
+  x <- rbind(diag(size), -diag(size))
+  for (k in c(3, 20, 25)) {
+    fit <- ppca(x, k)
+    expect_identical(fit$route, "krylov")
+    expect_equal(fit$values, size[seq_len(k)]^2 / 1001, tolerance = 1e-10)
+    sigma2 <- mean(size[-seq_len(k)]^2) / 1001
+    expect_equal(fit$sigma2, sigma2, tolerance = 1e-10)
+    expect_equal(fit$loglik, -1001 * (1001 * (log(2 * pi) + 1) +
+                                        sum(log(fit$values)) + (1001 - k) * log(sigma2)),
+                 tolerance = 1e-10)
+    u <- sweep(fit$loadings[, seq_len(min(k, 20))], 2, sqrt(9 / 1001 - sigma2), "/")
+    expect_equal(crossprod(u), diag(min(k, 20)), tolerance = 1e-8, ignore_attr = TRUE)
+    expect_lt(max(abs(u[-(1:20), ])), 1e-8)
+  }
+  # All equal: any direction, and no signal.
+  even <- rbind(diag(1001), -diag(1001))
+  expect_equal(ppca(even, 3)$loglik, sum(dnorm(even, 0, sqrt(1 / 1001), log = TRUE)))
+})
+
 test_that("more features than observations: zero eigenvalues count in the noise", {
   x <- model_data(8, 12, 2)
   for (k in c(1, 3, 6)) {
@@ -242,7 +265,7 @@ test_that("more features than observations: zero eigenvalues count in the noise"
   }
 })
 
-# Rank -----------------------------------------------------------------------------------
+# Rank -------------------------------------------------------------------------
 
 test_that("a rank that leaves no noise is refused, and the error names the rank", {
   # 5 points in general position span 4 dimensions once centred, 5 if not.
@@ -285,7 +308,7 @@ test_that("data without any variance have no fit, unless sigma2 is given", {
   expect_equal(ppca(flat, 1, sigma2 = 2, method = "em")$loglik, fit$loglik)
 })
 
-# Fixed noise ------------------------------------------------------------------------------
+# Fixed noise ------------------------------------------------------------------
 
 test_that("with sigma2 fixed, directions below it collapse", {
   x <- model_data(50, 6, 3)
@@ -314,7 +337,7 @@ test_that("with sigma2 fixed, k may exceed the rank", {
   expect_equal(fit$loglik, sum(fit_density(fit, x)), tolerance = 1e-9)
 })
 
-# Centre and scale -----------------------------------------------------------------------------
+# Centre and scale -------------------------------------------------------------
 
 test_that("the mean may be left out or given", {
   x <- model_data(30, 5, 2)
@@ -362,7 +385,7 @@ test_that("reconstructions and residuals of a scaled fit are on the data's scale
                  z %*% t(fit$loadings * fit$scale), ignore_attr = TRUE)
 })
 
-# Transform -----------------------------------------------------------------------------------
+# Transform --------------------------------------------------------------------
 
 test_that("with a transform, the likelihood is the density of the untransformed data", {
   set.seed(5)
@@ -386,7 +409,7 @@ test_that("with a transform, the likelihood is the density of the untransformed 
   expect_equal(range(simulate(fit, 50, seed = 1)), c(128, 128), tolerance = 1)
 })
 
-# Kinds of data --------------------------------------------------------------------------------
+# Kinds of data ----------------------------------------------------------------
 
 # Everything a fit says, but for the call.
 content <- function(fit) {
@@ -515,7 +538,7 @@ test_that("sparse data may be centred far away, scaled, or not centred", {
   expect_same_model(ppca(sparse, 2, sigma2 = 0.3), ppca(dense, 2, sigma2 = 0.3))
 })
 
-# Names ---------------------------------------------------------------------------------------
+# Names ------------------------------------------------------------------------
 
 test_that("dimnames reach loadings, mean, scores and predictions", {
   x <- plain(model_data(12, 4, 2))
@@ -544,7 +567,7 @@ test_that("dimnames reach loadings, mean, scores and predictions", {
   expect_identical(dimnames(predict(bare, unname(x))), list(NULL, c("z1", "z2")))
 })
 
-# Awkward data ------------------------------------------------------------------------------------
+# Awkward data -----------------------------------------------------------------
 
 test_that("constant columns are no difficulty", {
   x <- model_data(30, 5, 2)
@@ -640,7 +663,7 @@ test_that("features of very different sizes are fitted to full relative accuracy
   expect_equal(fit$values, eigen(cor(x))$values, tolerance = 1e-10)
 })
 
-# Rotation ------------------------------------------------------------------------------------
+# Rotation ---------------------------------------------------------------------
 
 test_that("the likelihood does not know a rotation of the loadings", {
   x <- with_holes(model_data(30, 5, 2))
@@ -655,7 +678,7 @@ test_that("the likelihood does not know a rotation of the loadings", {
   expect_equal(impute(turned, x), impute(fit, x))
 })
 
-# What a fit is --------------------------------------------------------------------------------
+# What a fit is ----------------------------------------------------------------
 
 # Environments, functions and pointers within an object, the global environment
 # aside (it is saved as a name).

@@ -2,7 +2,7 @@
 # Minka's evidence and scikit-learn's, conditional densities by helper-ppca.R, and
 # simulated data of known rank.
 
-# Information criteria ------------------------------------------------------------
+# Information criteria ---------------------------------------------------------
 
 test_that("the table is that of separate fits", {
   x <- model_data(40, 7, 2)
@@ -94,7 +94,7 @@ test_that("constant columns and units do not disturb", {
   expect_equal(small$table$laplace, select_rank(x)$table$laplace + 280 * log(1e150))
 })
 
-# Evidence ----------------------------------------------------------------------------
+# Evidence ---------------------------------------------------------------------
 
 # Minka (2000), "Automatic choice of dimensionality for PCA", eq. 76-78 and 80 of the
 # technical report (eq. 11-15 of the paper), in logs, one pair at a time. N and d are
@@ -147,7 +147,7 @@ test_that("tied eigenvalues do not make the evidence infinite", {
   expect_identical(ranks$k, 1L)
 })
 
-# Known ranks --------------------------------------------------------------------------
+# Known ranks ------------------------------------------------------------------
 
 test_that("the true rank is found", {
   # 40 data sets of 200 x 10, rank 3, noise 1/4, the smallest signal eigenvalue about
@@ -179,7 +179,7 @@ test_that("so do data with missing cells", {
   expect_gte(sum(found == 2), 9)
 })
 
-# Missing cells ---------------------------------------------------------------------------
+# Missing cells ----------------------------------------------------------------
 
 test_that("with missing cells, each rank is a fit by EM", {
   x <- with_holes(model_data(40, 6, 2))
@@ -213,7 +213,7 @@ test_that("default candidates are those that can be fitted", {
   expect_identical(ranks$k, 1L)
 })
 
-# Held-out cells ----------------------------------------------------------------------------
+# Held-out cells ---------------------------------------------------------------
 
 test_that("held-out scores are conditional densities of the left-out cells", {
   for (missing in c(FALSE, TRUE)) {
@@ -295,7 +295,7 @@ test_that("held-out selection does not take a sparse matrix, and says so", {
                class = "elbo_error")
 })
 
-# The object -----------------------------------------------------------------------------------
+# The object -------------------------------------------------------------------
 
 test_that("it prints the choice and its neighbours", {
   ranks <- select_rank(model_data(60, 30, 4))

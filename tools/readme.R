@@ -1,0 +1,53 @@
+# Brings README.md up to date: draws its figure by tools/demo.R, and puts the
+# output of that script and of the README's own example where they belong. The
+# prose is written by hand; the numbers are measured here.
+library(elbo)
+readme <- readLines("README.md", encoding = "UTF-8")
+
+# Replaces the lines between "<!-- name: begin -->" and "<!-- name: end -->".
+fill <- function(text, name, lines) {
+  from <- match(sprintf("<!-- %s: begin -->", name), text)
+  to <- match(sprintf("<!-- %s: end -->", name), text)
+  stopifnot(!is.na(from), !is.na(to), from < to)
+  c(text[seq_len(from)], lines, text[to:length(text)])
+}
+
+between <- function(text, name) {
+  from <- match(sprintf("<!-- %s: begin -->", name), text)
+  text[(from + 1):(match(sprintf("<!-- %s: end -->", name), text) - 1)]
+}
+
+# Runs R code and puts what each expression prints below it, behind "#>".
+run <- function(code) {
+  code <- code[!grepl("^#>", code)]
+  expressions <- parse(text = code, keep.source = TRUE)
+  env <- new.env(parent = globalenv())
+  grDevices::pdf(NULL)                           # plots are drawn, and not kept
+  on.exit(grDevices::dev.off())
+  last <- 0
+  out <- character()
+  for (i in seq_along(expressions)) {
+    printed <- utils::capture.output({
+      value <- withVisible(eval(expressions[[i]], env))
+      if (value$visible) print(value$value)
+    })
+    end <- attr(expressions, "srcref")[[i]][3]
+    out <- c(out, code[(last + 1):end], if (length(printed)) paste("#>", printed))
+    last <- end
+  }
+  sub(" +$", "", out)
+}
+
+# Which machine and how long are not of the README.
+demo <- system2(file.path(R.home("bin"), "Rscript"),
+                c("tools/demo.R", "man/figures/README-digits.png"), stdout = TRUE)
+stopifnot(is.null(attr(demo, "status")))
+demo <- grep("^(elbo [0-9]|Time:|Figure:)", demo, value = TRUE, invert = TRUE)
+demo <- demo[cumsum(nzchar(demo)) > 0]
+while (!nzchar(demo[length(demo)])) demo <- demo[-length(demo)]
+
+example <- between(readme, "example")
+code <- example[!grepl("^```", example)]
+readme <- fill(readme, "example", c("```r", run(code), "```"))
+readme <- fill(readme, "demo", c("```text", sub(" +$", "", demo), "```"))
+writeLines(enc2utf8(readme), "README.md", useBytes = TRUE)
