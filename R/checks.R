@@ -10,9 +10,10 @@ abort_arg <- function(arg, must, not = NULL) {
   )
 }
 
-abort <- function(...) {
+# `class`: for callers within the package that handle this error.
+abort <- function(..., class = NULL) {
   stop(structure(
-    class = c("elbo_error", "error", "condition"),
+    class = c(class, "elbo_error", "error", "condition"),
     list(message = paste0(...), call = NULL)
   ))
 }

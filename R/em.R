@@ -2,8 +2,9 @@
 # acceleration, convergence, history, progress and interrupts.
 #
 # A state is a list with the parameters, their total log-likelihood `loglik`,
-# their `sigma2`, and whatever its step() needs. step(state) returns a better
-# state, or NULL where there is none. Parameters are in core units.
+# their `sigma2`, and whatever its step() needs. step(state, left) returns the
+# next state, having made `maps` of the maps that are left. Parameters are in core
+# units.
 
 # Runs step() from `state` until an iteration gains less than tol nats per
 # observation. An interrupt ends the loop with the last finished state.
@@ -17,7 +18,7 @@ iterate <- function(state, step, control, n) {
   on.exit(progress_end(bar))
   interrupted <- tryCatch({
     while (!converged && maps < control$maxit) {
-      new <- step(state)
+      new <- step(state, control$maxit - maps)
       gain <- (new$loglik - state$loglik) / n
       if (gain >= 0) state <- new             # rounding may take a last bit
       maps <- maps + new$maps
@@ -51,7 +52,7 @@ warn_not_converged <- function(...) {
 solve_em_complete <- function(data, k, sigma2, control) {
   trace <- sum(.Call(C_data_squares, data$x, data$mu, data$unit)) / data$n
   data$trace <- trace
-  if (trace == 0 || (is.null(sigma2) && k >= min(data$n - data$centred, data$p))) {
+  if (is.null(sigma2) && (trace == 0 || k >= min(data$n - data$centred, data$p))) {
     stop_rank(data, k)
   }
   start <- start_complete(data, k, sigma2, control$start)
@@ -92,7 +93,7 @@ start_complete <- function(data, k, sigma2, start) {
 # One product S W, then the best W within the span of the current directions,
 # that product and the previous step. The first call has no subspace yet.
 ritz_step <- function(data, k, sigma2) {
-  function(state) {
+  function(state, left = Inf) {
     subspace <- .Call(C_em_ritz, data$x, data$mu, data$unit, state$w, state$subspace)
     check_status(subspace$status)
     best <- solve_ppca(
@@ -109,7 +110,7 @@ ritz_step <- function(data, k, sigma2) {
 # state carries its own successor.
 plain_step <- function(data, k, sigma2) {
   fixed <- if (is.null(sigma2)) -1 else sigma2 / data$u^2
-  function(state) {
+  function(state, left = Inf) {
     from <- if (is.null(state$successor)) state else state$successor
     to <- .Call(C_em_step, data$x, data$mu, data$unit, from$w, from$sigma2,
                 data$trace, fixed)
@@ -127,7 +128,7 @@ solve_em_missing <- function(data, k, sigma2, control) {
   data$patterns <- .Call(C_missing_patterns, data$x)
   map <- missing_map(data, sigma2)
   start <- start_missing(data, k, sigma2, control$start)
-  step <- if (control$accelerate) squarem_step(map) else successor_step(map)
+  step <- if (control$accelerate) squarem_step(map, data$unit) else successor_step(map)
   run <- iterate(evaluate_state(map, start), step, control, data$n)
   state <- run$state
   check_missing_noise(state, data, sigma2)
@@ -147,13 +148,15 @@ solve_em_missing <- function(data, k, sigma2, control) {
 
 check_missing_noise <- function(state, data, sigma2) {
   spread <- state$sigma2 + sum(state$w^2) / data$p
-  if (is.null(sigma2) && state$sigma2 < 1e-12 * spread) stop_no_noise(state)
+  if (is.null(sigma2) && state$sigma2 < 2e-9 * spread) stop_no_noise(state)
 }
 
+# Where the observed cells can be fitted exactly, the likelihood grows without
+# bound as sigma2 falls, until rounding ends the iteration.
 stop_no_noise <- function(state) {
-  abort_arg("k", paste("be smaller, or `sigma2` be given: with this many dimensions",
-                       "the observed cells are fitted exactly and no noise is left"),
-            ncol(state$w))
+  abort("`k` must be smaller than ", ncol(state$w), ", or `sigma2` be given: with this ",
+        "many dimensions the observed cells are fitted exactly and no noise is left.",
+        class = "elbo_no_noise")
 }
 
 # The map of the core as a function of list(w, mu, sigma2); NULL where it left
@@ -197,7 +200,7 @@ evaluate_state <- function(map, at, maps = 1L) {
 }
 
 successor_step <- function(map) {
-  function(state) {
+  function(state, left = Inf) {
     new <- evaluate_state(map, state$successor)
     if (is.null(new)) stop_no_noise(state)
     new
@@ -208,21 +211,23 @@ successor_step <- function(map) {
 # theta1 and theta2, the extrapolation theta0 - 2 a r + a^2 v with
 # r = theta1 - theta0, v = theta2 - theta1 - r, a = -|r| / |v|. Kept if it is at
 # least as likely as theta1, else theta1 is.
-squarem_step <- function(map) {
+squarem_step <- function(map, unit) {
   longest <- 4
-  function(state) {
+  function(state, left = Inf) {
     next1 <- evaluate_state(map, state$successor)
     if (is.null(next1)) stop_no_noise(state)
-    t0 <- flatten(state, state)
-    t1 <- flatten(next1, state)
-    t2 <- flatten(next1$successor, state)
+    if (left < 2) return(next1)
+    t0 <- flatten(state, state, unit)
+    t1 <- flatten(next1, state, unit)
+    t2 <- flatten(next1$successor, state, unit)
     r <- t1 - t0
     v <- t2 - t1 - r
     size <- sqrt(sum(r^2) / sum(v^2))
     if (!is.finite(size) || size <= 1) return(next1)
     size <- min(size, longest)
     if (size == longest) longest <<- 4 * longest
-    far <- evaluate_state(map, unflatten(t0 + 2 * size * r + size^2 * v, state), 2L)
+    theta <- unflatten(t0 + 2 * size * r + size^2 * v, state, unit)
+    far <- evaluate_state(map, theta, 2L)
     if (is.null(far) || far$loglik < next1$loglik) {
       longest <<- max(4, longest / 4)
       next1$maps <- 2L
@@ -234,13 +239,14 @@ squarem_step <- function(map) {
 
 # Parameters as one vector in which a unit step means about as much everywhere:
 # loadings and mean in noise units of the state `at`, the log of sigma2.
-flatten <- function(theta, at) {
-  c(theta$w / sqrt(at$sigma2), (theta$mu - at$mu), log(theta$sigma2))
+flatten <- function(theta, at, unit) {
+  c(c(theta$w, (theta$mu - at$mu) * unit) / sqrt(at$sigma2), log(theta$sigma2))
 }
 
-unflatten <- function(vector, at) {
+unflatten <- function(vector, at, unit) {
   size <- length(at$w)
-  list(w = array(vector[seq_len(size)] * sqrt(at$sigma2), dim(at$w)),
-       mu = at$mu + vector[size + seq_along(at$mu)],
+  sigma <- sqrt(at$sigma2)
+  list(w = array(vector[seq_len(size)] * sigma, dim(at$w)),
+       mu = at$mu + vector[size + seq_along(at$mu)] * sigma / unit,
        sigma2 = exp(vector[length(vector)]))
 }

@@ -32,6 +32,10 @@ data_frame_matrix <- function(x, arg) {
   }
   if (!length(x)) abort_arg(arg, "have at least one column")
   out <- as.matrix(x)
+  if (!nrow(x)) {                       # as.matrix() makes it logical
+    whole <- all(vapply(x, is.integer, logical(1)))
+    storage.mode(out) <- if (whole) "integer" else "double"
+  }
   if (is.object(out)) unclass(out) else out
 }
 
@@ -98,6 +102,11 @@ select_features <- function(x, features, p, arg) {
     return(x)
   }
   if (identical(names, features)) return(x)
+  if (anyDuplicated(features) || any(features == "") ||
+      anyDuplicated(names[names %in% features])) {
+    abort_arg(arg, "have the columns that the model was fitted to, in their order, as their names are not distinct",
+              "others")
+  }
   absent <- setdiff(features, names)
   if (length(absent)) {
     shown <- paste(dQuote(utils::head(absent, 5), FALSE), collapse = ", ")
@@ -115,7 +124,12 @@ formula_frame <- function(formula, data, arg) {
               "one with a left-hand side")
   }
   frame <- stats::model.frame(formula, data = data, na.action = stats::na.pass)
-  list(terms = attr(frame, "terms"), data = term_columns(frame, arg))
+  columns <- term_columns(frame, arg)
+  # model.frame() makes names of row numbers
+  if (!is.data.frame(data) || .row_names_info(data) <= 0) {
+    attr(columns, "row.names") <- .set_row_names(nrow(frame))
+  }
+  list(terms = attr(frame, "terms"), data = columns)
 }
 
 # The columns of a model frame that the formula keeps: `~ . - a` has a in its

@@ -61,7 +61,7 @@ data_loadings <- function(object) {
 
 # mu + W z for each row of z (n x k), on the scale of the user's data.
 reconstruct <- function(object, z) {
-  y <- tcrossprod(cbind(1, z), cbind(object$mean, data_loadings(object)))
+  y <- tcrossprod(cbind(rep(1, nrow(z)), z), cbind(object$mean, data_loadings(object)))
   dimnames(y) <- list(rownames(z), object$features)
   transform_inverse(object$transform, y)
 }
@@ -306,7 +306,7 @@ simulate.ppca <- function(object, nsim = 1, seed = NULL,
   state <- seed_state(seed)
   on.exit(state$restore())
   z <- matrix(stats::rnorm(nsim * object$k), nsim, object$k)
-  y <- tcrossprod(cbind(1, z), cbind(object$mean, data_loadings(object)))
+  y <- tcrossprod(cbind(rep(1, nsim), z), cbind(object$mean, data_loadings(object)))
   if (type == "ancestral") {
     sd <- if (is.null(object$scale)) rep(1, object$p) else object$scale
     y <- y + stats::rnorm(length(y)) * rep(sqrt(object$sigma2) * sd, each = nsim)
@@ -412,25 +412,36 @@ coef.ppca <- function(object, ...) {
 update.ppca <- function(object, ..., maxit = NULL, tol = NULL) {
   call <- object$call
   changed <- as.list(match.call(expand.dots = FALSE)$...)
-  for (name in names(changed)) call[[name]] <- changed[[name]]
-  # large things are passed by name, so that the new fit's call stays readable
+  if (object$method == "em" && !length(changed) && !is.null(maxit)) {
+    maxit <- check_count(maxit, "maxit")
+    if (maxit <= object$iterations) return(object)
+  }
+  # Arguments that stay are passed by value: the call may have been made where
+  # its names meant something. They get names, so that no call grows large.
   env <- new.env(parent = parent.frame())
+  keep <- object$arguments[setdiff(names(object$arguments), names(changed))]
   shown <- call
+  for (name in names(changed)) shown[name] <- call[name] <- changed[name]
   if (!is.null(maxit) || !is.null(tol)) {
     settings <- unclass(object$control)
     if (!is.null(maxit)) settings$maxit <- maxit
     if (!is.null(tol)) settings$tol <- tol
     shown$control <- as.call(c(quote(em_control), settings[c("tol", "maxit", "accelerate")]))
-    if (object$method == "em") settings$start <- object
-    env$.control <- do.call(em_control, settings)
-    call$control <- quote(.control)
+    if (object$method == "em" && !length(changed)) settings$start <- object
+    keep$control <- do.call(em_control, settings)
+  } else if (!"control" %in% names(changed)) {
+    keep$control <- do.call(em_control, unclass(object$control))
   }
   kept <- !is.null(object$x) && !any(c("x", "data") %in% names(changed))
   if (kept) {
-    env$.data <- object$x
-    call$x <- quote(.data)
+    keep$x <- object$x
     call$data <- NULL
   }
+  for (name in names(keep)) {
+    assign(paste0(".", name), keep[[name]], envir = env)
+    call[[name]] <- as.name(paste0(".", name))
+  }
+  call[[1]] <- ppca
   fit <- eval(call, env)
   fit$call <- shown
   if (kept) fit$terms <- object$terms
@@ -471,8 +482,11 @@ describe_method <- function(x) {
 }
 
 # Share of the total variance in the k leading directions.
-variance_explained <- function(x) {
-  sum(x$values[seq_len(x$k)]) / x$trace
+variance_explained <- function(x) sum(variance_shares(x))
+
+variance_shares <- function(x) {
+  values <- x$values[seq_len(x$k)]
+  if (x$trace > 0) values / x$trace else values
 }
 
 #' Summary of a fitted model
@@ -488,7 +502,7 @@ variance_explained <- function(x) {
 #' @export
 summary.ppca <- function(object, ...) {
   values <- object$values[seq_len(object$k)]
-  share <- values / object$trace
+  share <- variance_shares(object)
   out <- list(
     fit = object[c("call", "n", "p", "k", "method", "route", "converged",
                    "iterations", "sigma2", "fixed", "loglik", "df", "observed",

@@ -73,8 +73,8 @@
 #'   \item{converged, iterations}{whether and after how many EM maps.}
 #'   \item{n, p, k, df, observed}{sizes, free parameters, observed cells.}
 #'   \item{method, route}{how it was fitted.}
-#'   \item{center, scale, transform, features, call}{what is needed to treat
-#'     new data alike.}
+#'   \item{center, scale, transform, features, arguments, call}{what is needed
+#'     to treat new data alike and to fit again.}
 #' @seealso [select_rank()] to choose `k`, [posterior()], [impute()],
 #'   [predict()][predict.ppca], [plot()][plot.ppca].
 #' @references Tipping, M. E. and Bishop, C. M. (1999). Probabilistic principal
@@ -155,6 +155,7 @@ fit_ppca <- function(x, k, method, center, scale, sigma2, transform, control,
   if (method == "mle" && data$missing) {
     abort_arg("method", "be \"auto\" or \"em\" where cells are missing", "\"mle\"")
   }
+  asked <- method
   if (method == "auto") method <- if (data$missing) "em" else "mle"
   solution <- if (method == "mle") {
     solve_closed_form(data, k, sigma2)
@@ -163,7 +164,10 @@ fit_ppca <- function(x, k, method, center, scale, sigma2, transform, control,
   } else {
     solve_em_complete(data, k, sigma2, control)
   }
-  fit <- new_ppca(solution, data, k, sigma2, transform, method, control, call)
+  arguments <- list(k = k, method = asked, center = center, scale = scale,
+                    sigma2 = sigma2, transform = transform, keep_data = keep_data)
+  fit <- new_ppca(solution, data, k, sigma2, transform, method, control, arguments,
+                  call)
   jacobian <- sum(transform_log_jacobian(transform, x))
   fit$loglik <- fit$loglik + jacobian
   fit$history$loglik <- fit$history$loglik + jacobian
@@ -220,6 +224,10 @@ prepare_data <- function(x, center, scale) {
   reach <- pmax(abs(columns$high - mu), abs(columns$low - mu))
   sd <- column_scale(x, mu, columns, reach, scale)
   spread <- max(reach / sd)
+  if (spread > 1e152 || (spread > 0 && spread < 1e-152)) {
+    abort_arg("x", "hold values whose variance a double can hold; rescale it",
+              paste("deviations of", format(spread, digits = 2)))
+  }
   u <- if (spread > 0) 2^floor(log2(spread)) else 1
   list(x = x, n = nrow(x), p = p, mu = mu, sd = sd, u = u, unit = 1 / (sd * u),
        count = columns$count, missing = any(columns$count < nrow(x)),
@@ -323,7 +331,7 @@ check_rank <- function(eigen, data, k) {
 
 # From core units to the user's: lengths times u, variances times u^2.
 new_ppca <- function(solution, data, k, sigma2, transform, method, control,
-                     call) {
+                     arguments, call) {
   u <- data$u
   latent <- paste0("z", seq_len(k))
   features <- colnames(data$x)
@@ -350,6 +358,7 @@ new_ppca <- function(solution, data, k, sigma2, transform, method, control,
       scale = if (data$scaled) structure(data$sd, names = features),
       transform = transform,
       features = features,
+      arguments = arguments,
       control = control[c("tol", "maxit", "accelerate", "progress")],
       fixed = !is.null(sigma2)
     ),

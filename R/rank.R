@@ -5,7 +5,8 @@
 #'
 #' @details
 #' `"bic"` and `"aic"` come from the exact likelihood. `"laplace"` is Minka's
-#' (2000) approximation to the log evidence, for complete data. `"heldout"` is
+#' (2000) approximation to the log evidence, for complete data (with the
+#' contribution of nearly tied eigenvalues bounded, which he leaves infinite). `"heldout"` is
 #' cross-validation over cells: the cells are split at random into `folds`
 #' parts; for each part, a model is fitted by EM to the other cells and scored
 #' by the mean log density of the left-out cells given the cells of the same row
@@ -67,13 +68,15 @@ select_rank <- function(x, k = NULL,
   few <- data$missing || criterion == "heldout"
   jacobian <- sum(transform_log_jacobian(transform, y))
   table <- if (data$missing) {
-    ranks_by_em(y, default_ranks(k, data, few), center, scale, control, jacobian)
+    ranks_by_em(y, default_ranks(k, data, few), center, scale, control, jacobian,
+                open = is.null(k))
   } else {
     ranks_by_eigen(data, k, few, jacobian)
   }
   if (criterion == "heldout") {
-    table <- cbind(table, heldout_scores(y, table$k, center, scale, folds, control,
-                                         transform))
+    scores <- heldout_scores(y, table$k, center, scale, folds, control, transform,
+                             open = is.null(k))
+    table <- cbind(table[seq_len(nrow(scores)), ], scores)
   }
   new_rank_selection(table, criterion, data)
 }
@@ -122,16 +125,18 @@ ranks_by_eigen <- function(data, k, few, jacobian) {
   table
 }
 
-ranks_by_em <- function(y, k, center, scale, control, jacobian) {
-  fits <- fit_ranks(y, k, center, scale, control)
+ranks_by_em <- function(y, k, center, scale, control, jacobian, open) {
+  fits <- fit_ranks(y, k, center, scale, control, open)
+  k <- k[seq_along(fits)]
   get <- function(what) vapply(fits, function(fit) as.double(fit[[what]]), 0)
   criteria_table(k, get("df"), get("sigma2"), get("loglik") + jacobian, nrow(y))
 }
 
-# EM fits for every k; those that did not converge are named in one warning.
-fit_ranks <- function(y, k, center, scale, control) {
+# EM fits for every k; those that did not converge are named in one warning. With
+# an open list of candidates, it ends before the first that leaves no noise.
+fit_ranks <- function(y, k, center, scale, control, open) {
   late <- integer()
-  fits <- lapply(k, function(one) {
+  fit_one <- function(one) {
     withCallingHandlers(
       ppca.default(y, one, method = "em", center = center, scale = scale,
                    control = control),
@@ -140,7 +145,16 @@ fit_ranks <- function(y, k, center, scale, control) {
         invokeRestart("muffleWarning")
       }
     )
-  })
+  }
+  fits <- list()
+  for (one in k) {
+    fit <- tryCatch(fit_one(one), elbo_no_noise = identity)
+    if (inherits(fit, "error")) {
+      if (!open || !length(fits)) stop(fit)
+      break
+    }
+    fits[[length(fits) + 1]] <- fit
+  }
   if (length(late)) {
     warning("EM has not converged for k = ", paste(late, collapse = ", "),
             "; raise `maxit` in `control = em_control()`.", call. = FALSE)
@@ -175,17 +189,17 @@ laplace_evidence <- function(values, k, n, p, trace) {
   }, numeric(1))
 }
 
-# log |A_Z|. Equal eigenvalues would give -Inf: a pair that rounding cannot tell
-# apart counts with the smallest difference that it can.
+# log |A_Z|. Each entry a of A_Z belongs to the angle by which two directions
+# turn, and the approximation replaces the integral over that angle by
+# (2 pi / a)^(1/2). Where eigenvalues are tied a is 0, but the integral cannot
+# exceed the range of the angle, pi: so a counts as 2 / pi at least.
 log_hessian <- function(lambda, k, v, n) {
   p <- length(lambda)
   smoothed <- c(lambda[seq_len(k)], rep(v, p - k))
-  least <- .Machine$double.eps * lambda[1]
   sum(vapply(seq_len(k), function(i) {
     j <- (i + 1):p
-    gap <- pmax(lambda[i] - lambda[j], least)
-    inverse <- pmax(smoothed[i] - smoothed[j], least) / (smoothed[i] * smoothed[j])
-    sum(log(gap) + log(inverse) + log(n))
+    a <- n * (lambda[i] - lambda[j]) * (1 / smoothed[j] - 1 / smoothed[i])
+    sum(log(pmax(a, 2 / pi)))
   }, numeric(1)))
 }
 
@@ -193,23 +207,23 @@ log_hessian <- function(lambda, k, v, n) {
 
 # Mean log density per left-out cell given the rest of its row: the difference
 # of two exact log-likelihoods, with and without those cells.
-heldout_scores <- function(y, k, center, scale, folds, control, transform) {
-  y <- as.matrix(y)
+heldout_scores <- function(y, k, center, scale, folds, control, transform, open) {
   fold <- split_cells(y, folds)
-  scores <- vapply(seq_len(folds), function(f) {
+  scores <- lapply(seq_len(folds), function(f) {
     seen <- y
     seen[fold == f] <- NA
     jacobian <- sum(transform_log_jacobian(transform, y)) -
       sum(transform_log_jacobian(transform, seen))
     cells <- sum(fold == f, na.rm = TRUE)
-    fits <- fit_ranks(seen, k, center, scale, control)
+    fits <- fit_ranks(seen, k, center, scale, control, open)
     vapply(fits, function(fit) {
       gain <- posterior_pass(fit, y, loglik = TRUE)$loglik -
         posterior_pass(fit, seen, loglik = TRUE)$loglik
       (sum(gain) + jacobian) / cells
     }, numeric(1))
-  }, numeric(length(k)))
-  scores <- matrix(scores, length(k))
+  })
+  ranks <- seq_len(min(lengths(scores)))       # those that every fold could fit
+  scores <- matrix(unlist(lapply(scores, `[`, ranks)), length(ranks))
   data.frame(heldout = rowMeans(scores),
              heldout_se = apply(scores, 1, stats::sd) / sqrt(folds))
 }

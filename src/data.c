@@ -224,7 +224,7 @@ size_t data_summary(const elbo_data *d, double *count, double *mean,
       infinite = j + 1;
     /* a constant column must come out as exactly that */
     double m = s.count ? s.sum / (double) s.count : NAN;
-    mean[j] = m < s.low ? s.low : m > s.high ? s.high : m;
+    mean[j] = isinf(m) ? m : m < s.low ? s.low : m > s.high ? s.high : m;
   }
   return infinite;
 }

@@ -345,6 +345,20 @@ test_that("an interrupt ends the loop with the last finished state", {
                               sigma2 = c(1, 2, 2, 2, 2)))
 })
 
+test_that("a step that loses likelihood ends the loop and is not taken", {
+  # 0, 3, 5, 4.9: by rounding, say.
+  values <- c(3, 5, 4.9, 7)
+  step <- function(state) {
+    list(loglik = values[state$at + 1], at = state$at + 1, sigma2 = 1, maps = 1L)
+  }
+  run <- elbo:::iterate(list(loglik = 0, at = 0, sigma2 = 1), step,
+                        em_control(progress = FALSE), n = 1)
+  expect_true(run$converged)
+  expect_identical(run$state$loglik, 5)
+  expect_identical(run$history$loglik, c(0, 3, 5, 5))
+  expect_identical(run$iterations, 4L)
+})
+
 test_that("Ctrl-C during a fit gives the fit so far", {
   skip_on_cran()
   skip_on_os("windows")

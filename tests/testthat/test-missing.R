@@ -142,6 +142,58 @@ test_that("EM ends where the direct likelihood is stationary", {
   }
 })
 
+# One parameter-expanded EM step (Liu, Rubin and Wu 1998, Biometrika 85, 755-770), row
+# by row and feature by feature: regress each feature on (1, z) over the rows where it
+# is seen, let z ~ N(nu, R) have its own moments, and fold these into mu and W.
+px_em_step <- function(x, mu, w, sigma2, fix_mu = FALSE) {
+  k <- ncol(w)
+  post <- lapply(seq_len(nrow(x)), function(i) latent_conditional(x[i, ], mu, w, sigma2))
+  z <- t(vapply(post, function(one) c(1, one$mean), numeric(k + 1)))
+  second <- lapply(seq_along(post), function(i) {
+    tcrossprod(z[i, ]) + rbind(0, cbind(0, post[[i]]$cov))
+  })
+  use <- if (fix_mu) -1 else seq_len(k + 1)
+  beta <- matrix(0, ncol(x), k + 1)
+  squares <- 0
+  for (j in seq_len(ncol(x))) {
+    rows <- which(!is.na(x[, j]))
+    a <- Reduce(`+`, second[rows])
+    b <- colSums(x[rows, j] * z[rows, , drop = FALSE])
+    beta[j, use] <- solve(a[use, use], b[use])
+    squares <- squares + sum(x[rows, j]^2) - 2 * sum(beta[j, ] * b) +
+      sum(beta[j, ] * (a %*% beta[j, ]))
+  }
+  moments <- Reduce(`+`, second) / nrow(x)
+  nu <- if (fix_mu) numeric(k) else moments[1, -1]
+  r <- moments[-1, -1] - tcrossprod(nu)
+  slope <- beta[, -1, drop = FALSE]
+  list(mean = beta[, 1] + drop(slope %*% nu), signal = slope %*% r %*% t(slope),
+       sigma2 = squares / sum(!is.na(x)))
+}
+
+test_that("one plain map is the parameter-expanded EM step", {
+  x <- with_holes(plain(model_data(30, 5, 2, seed = 5)), 0.3)
+  x[8, ] <- NA
+  for (center in c(TRUE, FALSE)) {
+    start <- ppca(model_data(30, 5, 2, seed = 9), 2, center = center)
+    start$mean <- start$mean + if (center) c(3, -2, 1, 0, 2) else 0
+    start$iterations <- 0L
+    start$history <- start$history[0, ]
+    expect_warning(
+      fit <- ppca(x, 2, center = center,
+                  control = quiet(maxit = 2, accelerate = FALSE, start = start)),
+      "not converged"
+    )
+    direct <- px_em_step(x, unname(start$mean), unname(start$loadings), start$sigma2,
+                         fix_mu = !center)
+    expect_equal(unname(fit$mean), direct$mean)
+    expect_equal(tcrossprod(unname(fit$loadings)), direct$signal)
+    expect_equal(fit$sigma2, direct$sigma2)
+    expect_equal(fit$history$loglik[1], sum(fit_density(start, x)))
+    expect_equal(fit$history$loglik[2], sum(fit_density(fit, x)))
+  }
+})
+
 test_that("optim() on the direct likelihood, started elsewhere, finds the same maximum", {
   x <- with_holes(model_data(30, 4, 1, seed = 6), 0.25)
   fit <- fit_holes(x, 1)
@@ -192,6 +244,21 @@ test_that("other starts come to the same maximum", {
     start$sigma2 <- exp(rnorm(1))
     again <- ppca(x, 2, control = quiet(tol = 1e-11, maxit = 20000, start = start))
     expect_lt(abs(again$loglik - fit$loglik) / 50, 1e-6)
+  }
+})
+
+test_that("from a start far away the likelihood never falls either", {
+  # A mean 30 deviations off: E z is far from 0, and all of mu, W and sigma2 move.
+  x <- with_holes(plain(model_data(50, 6, 2)), 0.3)
+  for (accelerate in c(TRUE, FALSE)) for (k in 1:2) {
+    start <- fit_holes(x, k, tol = 1e-3)
+    start$mean <- start$mean + c(30, -20, 10, 30, 5, -40)
+    start$sigma2 <- 0.01
+    start$history <- start$history[0, ]
+    fit <- ppca(x, k, control = quiet(tol = 1e-10, maxit = 20000, start = start,
+                                      accelerate = accelerate))
+    expect_gt(min(diff(fit$history$loglik)), -1e-9 * abs(fit$history$loglik[1]))
+    expect_lt(abs(fit$loglik - fit_holes(x, k)$loglik) / 50, 1e-5)
   }
 })
 
