@@ -152,7 +152,7 @@ for (over in c("n", "p", "k")) {
 }
 
 png(file.path(out, "ppca-scaling.png"), 1500, 520, res = 150, pointsize = 10)
-op <- par(mfrow = c(1, 3), mar = c(4.2, 4.2, 2.5, 1), las = 1)
+op <- par(mfrow = c(1, 3), mar = c(4.2, 5, 2.5, 1), mgp = c(3.4, 0.8, 0), las = 1)
 titles <- c(n = "p = 200, k = 10", p = "n = 10,000, k = 10", k = "n = 10,000, p = 200")
 for (over in c("n", "p", "k")) {
   d <- grid[grid$over == over, ]

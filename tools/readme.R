@@ -50,4 +50,21 @@ example <- between(readme, "example")
 code <- example[!grepl("^```", example)]
 readme <- fill(readme, "example", c("```r", run(code), "```"))
 readme <- fill(readme, "demo", c("```text", sub(" +$", "", demo), "```"))
+# The table that bench/ppca.R wrote when it was last run.
+timings <- function(file = "bench/results/ppca.csv") {
+  d <- utils::read.csv(file)
+  d <- d[d$case != "growth", ]
+  unit <- c(s = " s", MB = " MB", x = " times")[d$unit]
+  value <- paste0(formatC(d$value, digits = 3, format = "fg"),
+                  ifelse(is.na(unit), "", unit))
+  case <- ifelse(duplicated(d$case), "", d$case)
+  c("| data | what | measured |", "|---|---|---|",
+    sprintf("| %s | %s | %s |", case, ifelse(grepl("/|<=", d$what), d$what,
+                                             gsub("([a-zA-Z:]+\\(.*\\))", "`\\1`", d$what)), value),
+    "", paste0("Machine: ", d$machine[1], "."), "",
+    "The time is linear in the number of rows:", "",
+    "![Seconds over n, p and k, on logarithmic axes.](bench/results/ppca-scaling.png)")
+}
+if (file.exists("bench/results/ppca.csv")) readme <- fill(readme, "bench", timings())
+
 writeLines(enc2utf8(readme), "README.md", useBytes = TRUE)

@@ -6,6 +6,7 @@ x <- plain(model_data(20, 5, 2))
 colnames(x) <- letters[1:5]
 frame <- as.data.frame(x)
 fit <- ppca(x, 2, keep_data = TRUE)
+ranks <- select_rank(x)
 
 # values -----------------------------------------------------------------------
 
@@ -83,7 +84,19 @@ no_k <- c(no_count, list(`NULL` = NULL, zero = 0, p = 5, beyond_p = 6))
 
 # the table --------------------------------------------------------------------
 
-# with: arguments that work. bad: for each argument, what it must refuse.
+# Arguments of plot() that matter for one type only.
+plot_arguments <- list(
+  type = c(no_choice, list(history_of_closed_form = "history")), dims = no_dims,
+  dim = no_size, n = c(no_count, list(zero = 0)), log = no_flag[names(no_flag) != "NULL"],
+  col = c(no_colour, list(short = c("red", "blue"), short_factor = factor(1:3)))
+)
+plot_with <- list(dims = list(type = "scores"), dim = list(type = "loadings"),
+                  n = list(type = "scree"), log = list(type = "scree"),
+                  col = list(type = "scores"))
+
+# with: arguments that work. also: what else is given with a bad argument. bad: for each
+# argument, what it must refuse. call: the function to call, if not the one named.
+# package: where its generic comes from. dots = FALSE: others may go elsewhere.
 table <- list(
   ppca = list(with = list(x = x, k = 2), bad = list(x = no_data, k = no_k)),
   ppca.default = list(
@@ -166,6 +179,33 @@ table <- list(
   coef.ppca = list(call = "coef", with = list(object = fit), bad = list(), dots = FALSE),
   nobs.ppca = list(call = "nobs", with = list(object = fit), bad = list(), dots = FALSE),
   summary.ppca = list(call = "summary", with = list(object = fit), bad = list(), dots = FALSE),
+  plot.ppca = list(
+    with = list(x = fit), bad = plot_arguments, also = plot_with, dots = FALSE
+  ),
+  autoplot.ppca = list(with = list(object = fit), bad = plot_arguments, also = plot_with,
+                       package = "ggplot2"),
+  plot.rank_selection = list(with = list(x = ranks), bad = list(), dots = FALSE),
+  autoplot.rank_selection = list(with = list(object = ranks), bad = list(),
+                                 package = "ggplot2"),
+  plot_images = list(
+    with = list(x = x, dim = c(1, 5)), dots = FALSE,
+    bad = list(
+      x = c(without(no_matrix, "number", "vector", "numeric(0)"), list(`NULL` = NULL)),
+      dim = c(no_size, list(`NULL` = NULL)),
+      labels = c(without(nothing, "NA", "factor"), list(short = letters[1:19], frame = frame)),
+      ncol = c(no_count, list(zero = 0, many = 21)),
+      limits = c(nothing, list(`TRUE` = TRUE, one = 1, equal = c(1, 1), falling = c(2, 1),
+                               hole = c(1, NA), infinite = c(0, Inf), three = 1:3,
+                               flags = c(FALSE, TRUE), frame = frame)),
+      col = c(no_colour, list(`NULL` = NULL, `character(0)` = character())),
+      missing = c(no_colour, list(`NULL` = NULL, two = c("red", "blue"),
+                                  `character(0)` = character()))
+    )
+  ),
+  tidy.ppca = list(with = list(x = fit), bad = list(matrix = no_choice)),
+  tidy.rank_selection = list(with = list(x = ranks), bad = list()),
+  glance.ppca = list(with = list(x = fit), bad = list()),
+  augment.ppca = list(with = list(x = fit), bad = list(data = no_newdata)),
   read_idx = list(
     with = list(path = system.file("extdata", "digits-labels-idx1-ubyte.gz", package = "elbo")),
     bad = list(path = c(nothing, list(
@@ -191,6 +231,8 @@ callee <- function(name) {
 
 # What came of a call: its warnings, and its error or "a result".
 outcome <- function(f, arguments) {
+  grDevices::pdf(NULL)
+  on.exit(grDevices::dev.off())
   warned <- character()
   value <- tryCatch(
     withCallingHandlers({
@@ -206,7 +248,7 @@ outcome <- function(f, arguments) {
 }
 
 expect_refused <- function(name, arg, value, label) {
-  arguments <- table[[name]]$with
+  arguments <- c(table[[name]]$with, table[[name]]$also[[arg]])
   arguments[arg] <- list(value)
   got <- outcome(callee(name), arguments)
   named <- grepl(paste0("[`\"'\u2018]", arg, "[`\"'\u2019]"), got$said)
@@ -217,13 +259,13 @@ expect_refused <- function(name, arg, value, label) {
 }
 
 test_that("the calls without a bad argument work", {
-  for (name in names(table)) {
+  for (name in usable) {
     got <- outcome(callee(name), table[[name]]$with)
     expect_identical(got, list(said = "a result", warned = character()), label = name)
   }
 })
 
-for (name in names(table)) {
+for (name in usable) {
   for (arg in names(table[[name]]$bad)) {
     test_that(sprintf("%s() refuses a bad `%s`", name, arg), {
       values <- table[[name]]$bad[[arg]]
@@ -233,7 +275,7 @@ for (name in names(table)) {
 }
 
 test_that("misspelt and surplus arguments are refused, not ignored", {
-  for (name in names(table)) {
+  for (name in usable) {
     if (isFALSE(table[[name]]$dots)) next
     got <- outcome(callee(name), c(table[[name]]$with, list(nonsense = 1)))
     expect_match(got$said, "nonsense", label = name)
@@ -282,10 +324,15 @@ test_that("every function that a user can call has an entry", {
   expect_identical(setdiff(names(table), callable()), character())
 })
 
+# What a method is chosen by is right by then.
+dispatched <- function(name) {
+  if (grepl("^(tidy|glance|augment|plot)[.]", name)) "x" else "object"
+}
+
 test_that("every argument has values that it must refuse", {
   for (name in names(table)) {
     arguments <- names(formals(get(name, envir = asNamespace("elbo"))))
-    expect_identical(setdiff(arguments, c(names(table[[name]]$bad), "...", "object")),
+    expect_identical(setdiff(arguments, c(names(table[[name]]$bad), "...", dispatched(name))),
                      character(), label = name)
   }
 })
