@@ -4,7 +4,7 @@
 SEXP C_data_summary(SEXP x)
 {
   static const char *names[] = {"count", "mean", "low", "high", "infinite"};
-  elbo_data d = glue_data(x, R_NilValue, R_NilValue);
+  elbo_data d = glue_raw_data(x);
   SEXP out = PROTECT(glue_list(names, 5));
   for (int i = 0; i < 4; i++)
     SET_VECTOR_ELT(out, i, Rf_allocVector(REALSXP, (R_xlen_t) d.p));

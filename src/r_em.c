@@ -77,7 +77,7 @@ SEXP C_em_ritz(SEXP x, SEXP mu, SEXP unit, SEXP w, SEXP state)
 SEXP C_missing_patterns(SEXP x)
 {
   static const char *names[] = {"pattern", "order", "count"};
-  elbo_data d = glue_data(x, R_NilValue, R_NilValue);
+  elbo_data d = glue_raw_data(x);
   SEXP out = PROTECT(glue_list(names, 3));
   SET_VECTOR_ELT(out, 0, Rf_allocVector(INTSXP, (R_xlen_t) d.n));
   SET_VECTOR_ELT(out, 1, Rf_allocVector(INTSXP, (R_xlen_t) d.n));

@@ -49,7 +49,7 @@ static void sparse_data(SEXP x, elbo_data *d)
   check_sparse(d, (size_t) XLENGTH(value));
 }
 
-elbo_data glue_data(SEXP x, SEXP mu, SEXP unit)
+elbo_data glue_raw_data(SEXP x)
 {
   elbo_data d = {.poll = take_interrupt};
   if (Rf_isS4(x) && Rf_inherits(x, "dgCMatrix")) {
@@ -64,8 +64,14 @@ elbo_data glue_data(SEXP x, SEXP mu, SEXP unit)
       d.ivalue = INTEGER(x);
     } else Rf_error("internal error: `x` is not a numeric matrix");
   }
-  if (mu != R_NilValue) d.mu = glue_matrix(mu, d.p, 1, "mu");
-  if (unit != R_NilValue) d.unit = glue_matrix(unit, d.p, 1, "unit");
+  return d;
+}
+
+elbo_data glue_data(SEXP x, SEXP mu, SEXP unit)
+{
+  elbo_data d = glue_raw_data(x);
+  d.mu = glue_matrix(mu, d.p, 1, "mu");
+  d.unit = glue_matrix(unit, d.p, 1, "unit");
   return d;
 }
 

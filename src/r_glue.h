@@ -8,10 +8,11 @@
 
 #include "data.h"
 
-/* The data matrix: double or integer with dim, or a dgCMatrix. mu and unit:
- * one value a column, or R_NilValue where the caller does not need them.
- * Anything malformed is an R error. Interrupts are taken between blocks. */
+/* The data matrix: double or integer with dim, or a dgCMatrix; mu and unit: one
+ * value a column. Anything malformed is an R error. Interrupts are taken between
+ * blocks. The raw form leaves mu and unit out, for what reads stored cells. */
 elbo_data glue_data(SEXP x, SEXP mu, SEXP unit);
+elbo_data glue_raw_data(SEXP x);
 
 /* A double matrix of n x p (p = 0: of any number of columns). */
 const double *glue_matrix(SEXP x, size_t n, size_t p, const char *what);
