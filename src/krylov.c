@@ -32,26 +32,36 @@ size_t krylov_orthonormalise_work(size_t m, size_t b)
   return coef > qr ? coef : qr;
 }
 
+static void unit_columns(size_t p, size_t b, double *x)
+{
+  for (size_t c = 0; c < b; c++) {
+    double size = la_norm(p, x + c * p);
+    if (size > 0.0) scale_column(p, x + c * p, 1.0 / size);
+  }
+}
+
 /* One pass: unit columns, less their part in the basis, orthonormal. Returns
  * the smallest share of a column that was new; *status as of LAPACK. */
 static double orthonormalise_once(size_t p, size_t m, size_t b, double *basis,
                                   int *status, double *work)
 {
   double *x = basis + m * p, *r = work, least = 1.0;
-  for (size_t c = 0; c < b; c++) {
-    double size = la_norm(p, x + c * p);
-    if (size > 0.0) scale_column(p, x + c * p, 1.0 / size);
-  }
+  unit_columns(p, b, x);
   if (m > 0) {
     la_gemm('T', 'N', m, b, p, 1.0, basis, p, x, p, 0.0, work, m);
     la_gemm('N', 'N', p, b, m, -1.0, basis, p, work, m, 1.0, x, p);
   }
+  /* A column within the span of the basis adds nothing: another direction
+   * takes its place. One that depends on its neighbours alone needs no care:
+   * QR gives it a direction, and keeps the span of the others. */
+  for (size_t c = 0; c < b; c++)
+    if (la_norm(p, x + c * p) < 1e-13) {
+      random_column(p, x + c * p, m + c);
+      least = 0.0;
+    }
   *status = la_qr(p, b, x, r, work + b);
-  for (size_t c = 0; c < b; c++) {
-    /* what is left of a dependent column is rounding: begin it anew */
-    if (r[c] < 1e-13) random_column(p, x + c * p, m + c);
+  for (size_t c = 0; c < b; c++)
     if (r[c] < least) least = r[c];
-  }
   return least;
 }
 

@@ -76,16 +76,28 @@ int la_eigen_work(size_t n, size_t *lwork, size_t *liwork)
 {
   double want = 0.0, dummy = 0.0;
   int iwant[2] = {0, 0};
+  *lwork = *liwork = 0;
+  if (n == 0) return ELBO_OK;
   int status = call_dsyevr(n, &dummy, &dummy, &dummy, &want, -1, iwant, -1);
   *lwork = (size_t) want > 26 * n ? (size_t) want : 26 * n;
   *liwork = 12 * n;             /* 10 n for dsyevr, 2 n for the supports */
   return status;
 }
 
+/* LAPACK may run on, or stop the program, where a value is not finite. */
+static int lower_is_finite(size_t n, const double *a)
+{
+  double zero = 0.0;
+  for (size_t j = 0; j < n; j++)
+    for (size_t i = j; i < n; i++) zero += 0.0 * a[i + j * n];
+  return zero == 0.0;
+}
+
 int la_eigen(size_t n, double *a, double *values, double *vectors,
              double *work, size_t lwork, int *iwork, size_t liwork)
 {
   if (n == 0) return ELBO_OK;
+  if (!lower_is_finite(n, a)) return ELBO_LAPACK;
   int status = call_dsyevr(n, a, values, vectors, work, (int) lwork, iwork,
                            (int) (liwork - 2 * n));
   if (status == ELBO_OK) reverse_eigen(n, values, vectors);
@@ -97,7 +109,11 @@ int la_cholesky(size_t n, double *a, size_t lda)
   int in = (int) n, ia = (int) lda, info = 0;
   if (n == 0) return ELBO_OK;
   F77_CALL(dpotrf)("L", &in, a, &ia, &info FCONE);
-  return info == 0 ? ELBO_OK : ELBO_NOT_POSITIVE;
+  if (info != 0) return ELBO_NOT_POSITIVE;
+  double zero = 0.0;          /* not every LAPACK sees a NaN; the factor keeps it */
+  for (size_t j = 0; j < n; j++)
+    for (size_t i = j; i < n; i++) zero += 0.0 * a[i + j * lda];
+  return zero == 0.0 ? ELBO_OK : ELBO_NOT_POSITIVE;
 }
 
 void la_cholesky_solve(size_t n, size_t m, const double *l, size_t ldl,
@@ -112,7 +128,7 @@ int la_spd_inverse(size_t n, double *a, double *logdet)
 {
   int in = (int) n, info = 0, status = la_cholesky(n, a, n);
   *logdet = 0.0;
-  if (status != ELBO_OK) return status;
+  if (status != ELBO_OK || n == 0) return status;
   for (size_t j = 0; j < n; j++) *logdet += 2.0 * log(a[j + j * n]);
   F77_CALL(dpotri)("L", &in, a, &in, &info FCONE);
   return info == 0 ? ELBO_OK : ELBO_NOT_POSITIVE;

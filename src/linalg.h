@@ -25,7 +25,7 @@ void la_mirror(size_t n, double *a, size_t lda);
 
 /* Eigen-decomposition of the symmetric n x n matrix a (lower triangle read, a
  * destroyed): values[n] in decreasing order, vectors n x n with the matching
- * columns, or NULL for values only. */
+ * columns, or NULL for values only. ELBO_LAPACK where a is not finite. */
 int la_eigen(size_t n, double *a, double *values, double *vectors,
              double *work, size_t lwork, int *iwork, size_t liwork);
 int la_eigen_work(size_t n, size_t *lwork, size_t *liwork);

@@ -237,12 +237,11 @@ size_t ppca_noise(const double *values, size_t k, size_t p, double trace,
   }
   double rest = trace;
   for (size_t j = 0; j < k; j++) rest -= values[j];
-  for (used = k; used > 0; used--) {       /* Ritz values may lie below */
-    if (values[used - 1] > rest / (double) (p - used)) break;
+  for (used = k; ; used--) {               /* Ritz values may lie below */
+    *sigma2 = rest > 0.0 ? rest / (double) (p - used) : 0.0;
+    if (used == 0 || values[used - 1] > *sigma2) return used;
     rest += values[used - 1];
   }
-  *sigma2 = rest > 0.0 ? rest / (double) (p - used) : 0.0;
-  return used;
 }
 
 double ppca_loglik(const double *values, size_t used, size_t p, double trace,

@@ -13,6 +13,13 @@
 
 /* ---- sparse ------------------------------------------------------------ */
 
+/* A missing cell counts as the mean, and so as 0 once centred. */
+static double stored(const elbo_data *d, int s, size_t j)
+{
+  double v = d->value[s];
+  return v == v ? v : d->mu[j];
+}
+
 /* qt (b x p) = (U q)', shift (b) = mu' U q */
 static void sparse_scale(const elbo_data *d, const double *q, size_t b,
                          double *qt, double *shift)
@@ -37,7 +44,7 @@ static void sparse_times(const elbo_data *d, const double *q, size_t b,
     const double *qj = qt + j * b;
     if (j % 256 == 0 && d->poll) d->poll();
     for (int s = d->start[j]; s < d->start[j + 1]; s++) {
-      double v = d->value[s], *y = yt + (size_t) d->row[s] * b;
+      double v = stored(d, s, j), *y = yt + (size_t) d->row[s] * b;
       for (size_t t = 0; t < b; t++) y[t] += v * qj[t];
     }
   }
@@ -54,8 +61,9 @@ static void sparse_cross(const elbo_data *d, const double *yt, size_t b,
     if (j % 256 == 0 && d->poll) d->poll();
     for (size_t t = 0; t < b; t++) cell[t] = -d->mu[j] * total[t];
     for (int s = d->start[j]; s < d->start[j + 1]; s++) {
+      double v = stored(d, s, j);
       const double *y = yt + (size_t) d->row[s] * b;
-      for (size_t t = 0; t < b; t++) cell[t] += d->value[s] * y[t];
+      for (size_t t = 0; t < b; t++) cell[t] += v * y[t];
     }
     for (size_t t = 0; t < b; t++)
       z[j + t * d->p] = cell[t] * d->unit[j] * scale;

@@ -82,6 +82,24 @@ no_newdata <- c(no_matrix, list(
 
 no_k <- c(no_count, list(`NULL` = NULL, zero = 0, p = 5, beyond_p = 6))
 
+# col2rgb() takes NA for transparent and numbers for colours of the palette.
+no_colour <- c(without(nothing, "NA", "NA_character_", "character(0)", "factor"), list(
+  unknown = "no colour", negative = -1, frame = frame, cube = array("red", c(1, 1, 1)),
+  `list(1, 2)` = list(1, 2)
+))
+
+no_dims <- c(nothing, list(
+  `TRUE` = TRUE, string = "1", zero = 0, beyond = 3, fraction = 1.5, negative = -1,
+  `Inf` = Inf, `NaN` = NaN, twice = c(1, 1), hole = c(1, NA), three = 1:3,
+  `numeric(0)` = numeric(), matrix = diag(2), frame = frame
+))
+
+no_size <- c(nothing, list(
+  `TRUE` = TRUE, string = "1", one = 5, zero = c(0, 5), product = c(2, 3), three = c(5, 1, 1),
+  fraction = c(2.5, 2), negative = c(-1, -5), hole = c(5, NA), infinite = c(5, Inf),
+  strings = c("1", "5"), flags = c(TRUE, FALSE), huge = c(1e300, 1), frame = frame
+))
+
 # the table --------------------------------------------------------------------
 
 # Arguments of plot() that matter for one type only.
@@ -190,7 +208,9 @@ table <- list(
   plot_images = list(
     with = list(x = x, dim = c(1, 5)), dots = FALSE,
     bad = list(
-      x = c(without(no_matrix, "number", "vector", "numeric(0)"), list(`NULL` = NULL)),
+      # a vector is one image, and infinite values are drawn like other large ones
+      x = c(without(no_matrix, "number", "vector", "numeric(0)", "no_columns", "infinite",
+                    "minus_infinite", "infinite_frame"), list(`NULL` = NULL)),
       dim = c(no_size, list(`NULL` = NULL)),
       labels = c(without(nothing, "NA", "factor"), list(short = letters[1:19], frame = frame)),
       ncol = c(no_count, list(zero = 0, many = 21)),
@@ -221,6 +241,9 @@ table <- list(
     )
   )
 )
+
+needed <- vapply(table, function(entry) c(entry$package, "stats")[1], "")
+usable <- names(table)[vapply(needed, requireNamespace, NA, quietly = TRUE)]
 
 # the tests --------------------------------------------------------------------
 

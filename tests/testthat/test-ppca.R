@@ -444,6 +444,16 @@ test_that("data frames and formulas are read as the matrix they hold", {
   expect_identical(ppca(~ . - b, k = 1, data = as.data.frame(two))$features, c("a", "c"))
   expect_identical(ppca(~ ., k = 1, data = as.data.frame(two[, 1:2]))$features,
                    c("a", "b"))
+  # Names that are no R names, bare and within a function.
+  odd <- data.frame(`my var` = two[, 1], b = two[, 2], check.names = FALSE)
+  expect_equal(content(ppca(~ `my var` + log(b), k = 1, data = odd))$loglik,
+               ppca(logged, 1)$loglik)
+  expect_equal(ppca(~ b + log(`my var`), k = 1, data = odd)$loglik,
+               ppca(cbind(two[, 2], log(two[, 1])), 1)$loglik)
+  # What is no sum of features is refused: products, and nothing.
+  for (formula in list(~ a * b, ~ a:b, ~ 1, ~ cbind(a, b))) {
+    expect_error(ppca(formula, 1, data = as.data.frame(two)), "`x`", class = "elbo_error")
+  }
   # integer and double columns together
   frame$Petal.Width <- as.integer(frame$Petal.Width)
   expect_equal(content(ppca(frame, 2)), content(ppca(data.matrix(frame), 2)))
