@@ -135,7 +135,9 @@ formula_frame <- function(formula, data, arg) {
 # The columns of a model frame that the formula keeps: `~ . - a` has a in its
 # frame, but not among its terms.
 term_columns <- function(frame, arg) {
-  labels <- gsub("`", "", attr(attr(frame, "terms"), "term.labels"), fixed = TRUE)
+  labels <- attr(attr(frame, "terms"), "term.labels")
+  quoted <- !labels %in% names(frame)            # `a b`, in a frame as "a b"
+  labels[quoted] <- sub("^`(.*)`$", "\\1", labels[quoted])
   absent <- setdiff(labels, names(frame))
   if (length(absent) || !length(labels)) {
     abort_arg(arg, "be a sum of variables or of functions of one",

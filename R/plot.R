@@ -167,7 +167,8 @@ point_colours <- function(col, n) {
 }
 
 is_colour <- function(col) {
-  !inherits(try(grDevices::col2rgb(col), silent = TRUE), "try-error")
+  (is.character(col) || is.numeric(col)) && is.null(dim(col)) &&
+    !inherits(try(grDevices::col2rgb(col), silent = TRUE), "try-error")
 }
 
 # Okabe and Ito's colours without the black that text has, and with the yellow,

@@ -518,16 +518,23 @@ static void spd_inverse_matches_gauss_jordan(void)
   }
 }
 
+/* Valgrind computes with 64 bits where OpenBLAS's norm counts on 80. */
+static int has_long_doubles(void)
+{
+  volatile long double huge = 1e300L;
+  return huge * huge < (long double) INFINITY;
+}
+
 static void norm_neither_over_nor_underflows(void)
 {
   static const double scales[] = {1.0, 1e-200, 1e200, 1e-310, 1e300};
   for (size_t n = 0; n <= 20; n++)
     for (int s = 0; s < 5; s++) {
-      double *x = normals(n, 1, n ? n : 1, NAN);
-      long double sum = 0.0L;
+      double *x = normals(n, 1, n ? n : 1, NAN), sum = 0.0;
+      if (s > 0 && !has_long_doubles()) scales_left_out++;
+      for (size_t i = 0; i < n; i++) sum += x[i] * x[i];
       for (size_t i = 0; i < n; i++) x[i] *= scales[s];
-      for (size_t i = 0; i < n; i++) sum += (long double) x[i] * x[i];
-      double expected = (double) sqrtl(sum);
+      double expected = sqrt(sum) * scales[s];
       /* below the normal range a relative accuracy cannot be had */
       CHECK(fabs(la_norm(n, x) - expected) <= 1e-13 * expected + 1e-322);
       free(x);

@@ -272,7 +272,8 @@ void data_squares(const elbo_data *d, double *ss)
       base = 0;
       from = (size_t) d->start[j];
       to = (size_t) d->start[j + 1];
-      ss[j] = (double) (d->n - (to - from)) * square(mu * unit);
+      if (to - from < d->n)
+        ss[j] = (double) (d->n - (to - from)) * square(mu * unit);
     }
     for (size_t i = from; i < to; i += piece) {
       size_t count = to - i < piece ? to - i : piece;

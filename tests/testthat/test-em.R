@@ -328,7 +328,7 @@ test_that("a fit that has not converged says so, and how to go on", {
 test_that("an interrupt ends the loop with the last finished state", {
   # A step that is interrupted as by Ctrl-C, which R signals as this condition.
   interrupt <- structure(class = c("interrupt", "condition"), list(message = "", call = NULL))
-  step <- function(state) {
+  step <- function(state, left) {
     if (state$loglik == 4) stop(interrupt)
     list(loglik = state$loglik + 1, sigma2 = 2, maps = 1L)
   }
@@ -348,7 +348,7 @@ test_that("an interrupt ends the loop with the last finished state", {
 test_that("a step that loses likelihood ends the loop and is not taken", {
   # 0, 3, 5, 4.9: by rounding, say.
   values <- c(3, 5, 4.9, 7)
-  step <- function(state) {
+  step <- function(state, left) {
     list(loglik = values[state$at + 1], at = state$at + 1, sigma2 = 1, maps = 1L)
   }
   run <- elbo:::iterate(list(loglik = 0, at = 0, sigma2 = 1), step,
