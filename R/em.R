@@ -183,7 +183,9 @@ start_missing <- function(data, k, sigma2, start) {
   eigen <- pad_eigen(eigen, data$p, k)
   at <- solve_ppca(eigen, k, NULL, data$u)
   size <- sqrt(eigen$trace / data$p)
-  if (!(size > 0)) stop_rank(data, k)
+  if (!(size > 0) && is.null(sigma2)) {
+    abort("`x` must vary, or `sigma2` be given: no column has two different values.")
+  }
   idle <- colSums(at$w^2) < 1e-6 * size^2
   at$w[, idle] <- stats::rnorm(data$p * sum(idle), sd = 0.01 * size)
   noise <- max(at$sigma2, 1e-3 * size^2)

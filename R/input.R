@@ -147,7 +147,7 @@ term_columns <- function(frame, arg) {
 }
 
 formula_matrix <- function(terms, data, arg) {
-  absent <- setdiff(all.vars(terms), names(data))
+  absent <- setdiff(attr(terms, "columns"), names(data))
   if (length(absent)) {
     abort("`", arg, "` must have the columns that the model was fitted to; ",
           paste(dQuote(absent, FALSE), collapse = ", "),

@@ -117,7 +117,7 @@ ppca.formula <- function(x, k, data = NULL, ...) {
   frame <- formula_frame(x, if (is.null(data)) environment(x) else data, "x")
   fit <- ppca.default(frame$data, k, ...)
   fit$call <- call
-  fit$terms <- strip_terms(frame$terms)
+  fit$terms <- strip_terms(frame$terms, names(data))
   fit
 }
 
@@ -129,8 +129,12 @@ ppca_call <- function(matched) {
 
 # The terms that are used, and without their environment, which would take along
 # whatever lived beside the formula.
-strip_terms <- function(terms) {
-  stats::terms(stats::reformulate(attr(terms, "term.labels"), env = globalenv()))
+# `columns`: the variables that new data must bring; others are constants.
+strip_terms <- function(terms, columns) {
+  out <- stats::terms(stats::reformulate(attr(terms, "term.labels"), env = globalenv()))
+  used <- all.vars(out)
+  attr(out, "columns") <- if (is.null(columns)) used else intersect(used, columns)
+  out
 }
 
 fit_ppca <- function(x, k, method, center, scale, sigma2, transform, control,
@@ -163,6 +167,10 @@ fit_ppca <- function(x, k, method, center, scale, sigma2, transform, control,
     solve_em_missing(data, k, sigma2, control)
   } else {
     solve_em_complete(data, k, sigma2, control)
+  }
+  if (!is.finite(solution$loglik)) {
+    abort_arg("sigma2", "be larger: the likelihood is beyond the range of numbers",
+              describe(sigma2))
   }
   arguments <- list(k = k, method = asked, center = center, scale = scale,
                     sigma2 = sigma2, transform = transform, keep_data = keep_data)

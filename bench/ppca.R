@@ -38,7 +38,7 @@ machine <- function() {
     sub(".*: ", "", grep("model name", lines, value = TRUE)[1])
   }, error = function(e) Sys.info()[["machine"]])
   sprintf("%s, %d cores, R %s, BLAS %s", model, parallel::detectCores(),
-          getRversion(), basename(extSoftVersion()[["BLAS"]]))
+          getRversion(), basename(La_library()))
 }
 
 rows <- list()

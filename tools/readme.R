@@ -53,16 +53,18 @@ readme <- fill(readme, "demo", c("```text", sub(" +$", "", demo), "```"))
 # The table that bench/ppca.R wrote when it was last run.
 timings <- function(file = "bench/results/ppca.csv") {
   d <- utils::read.csv(file)
+  growth <- d[d$case == "growth" & grepl("~ n", d$what), ]
   d <- d[d$case != "growth", ]
   unit <- c(s = " s", MB = " MB", x = " times")[d$unit]
-  value <- paste0(formatC(d$value, digits = 3, format = "fg"),
+  value <- paste0(trimws(formatC(d$value, digits = 3, format = "fg")),
                   ifelse(is.na(unit), "", unit))
   case <- ifelse(duplicated(d$case), "", d$case)
   c("| data | what | measured |", "|---|---|---|",
     sprintf("| %s | %s | %s |", case, ifelse(grepl("/|<=", d$what), d$what,
                                              gsub("([a-zA-Z:]+\\(.*\\))", "`\\1`", d$what)), value),
     "", paste0("Machine: ", d$machine[1], "."), "",
-    "The time is linear in the number of rows:", "",
+    sprintf("Over the number of rows n, %s grows as n to the power %.2f and %s as n to the power %.2f:",
+            "the closed form", growth$value[1], "EM with missing cells", growth$value[2]), "",
     "![Seconds over n, p and k, on logarithmic axes.](bench/results/ppca-scaling.png)")
 }
 if (file.exists("bench/results/ppca.csv")) readme <- fill(readme, "bench", timings())

@@ -8,9 +8,9 @@ step <- as.integer(Sys.getenv("TORTURE_STEP", "1"))
 script <- parse("tests/torture.R", keep.source = FALSE)
 
 started <- proc.time()[["elapsed"]]
-gctorture2(step)
+invisible(gctorture2(step))
 for (expression in script) eval(expression, globalenv())
-gctorture2(0)
+invisible(gctorture2(0))
 cat(sprintf(
   "tests/torture.R passed with garbage collected at every allocation, step %d: %.0f s\n",
   step, proc.time()[["elapsed"]] - started

@@ -200,3 +200,12 @@ test_that("missing cells survive a formula", {
   expect_identical(by_formula$n, 30L)
   expect_equal(by_formula$loglik, direct$loglik)
 })
+
+test_that("a formula may hold constants, and new data need not", {
+  assign("elbo_test_factor", 2, envir = globalenv())
+  on.exit(rm("elbo_test_factor", envir = globalenv()))
+  fit <- ppca(~ Sepal.Length + I(Petal.Length * elbo_test_factor), 1, data = iris)
+  by_hand <- ppca(cbind(iris$Sepal.Length, iris$Petal.Length * 2), 1)
+  expect_equal(unname(predict(fit, iris[1:5, ])), unname(by_hand$scores[1:5, , drop = FALSE]))
+  refused(predict(fit, iris["Sepal.Length"]), "\"Petal.Length\" is missing.")
+})

@@ -670,3 +670,13 @@ test_that("units of 1e-150 and 1e150 move the likelihood by log c a cell", {
     expect_true(all(is.finite(impute(other, x * by, draws = 1)[[1]])))
   }
 })
+
+test_that("observed cells that do not vary need sigma2", {
+  # One observation a column: its mean is that value, and no noise is left.
+  x <- matrix(NA_real_, 5, 3)
+  x[cbind(1:3, 1:3)] <- 1:3
+  expect_error(ppca(x, 1), "`x` must vary, or `sigma2` be given", class = "elbo_error")
+  fit <- suppressWarnings(ppca(x, 1, sigma2 = 2))
+  expect_equal(fit$loglik, 3 * dnorm(0, 0, sqrt(2), log = TRUE))
+  expect_equal(unname(fit$mean), c(1, 2, 3))
+})

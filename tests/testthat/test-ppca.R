@@ -777,3 +777,8 @@ test_that("a closed-form fit needs no random numbers", {
   x <- ppca(mnist1000$x[1:50, ], 3)
   expect_identical(.Random.seed, before)
 })
+
+test_that("a sigma2 that takes the likelihood out of range is refused", {
+  expect_error(ppca(iris[1:4], 2, sigma2 = 1e-320), "`sigma2` must be larger",
+               class = "elbo_error")
+})
