@@ -421,6 +421,23 @@ static void sizes_of_columns_do_not_matter(void)
   free(basis);
 }
 
+/* One over the size of such a column is not finite. */
+static void columns_may_be_denormal(void)
+{
+  for (size_t at = 0; at < 6; at++)
+    for (int many = 0; many < 2; many++) {
+      const size_t p = 6, m = 2, b = 3;
+      double *basis = basis_of(p, m, b);
+      double *work = doubles(krylov_orthonormalise_work(m, b));
+      for (size_t i = 0; i < p; i++)
+        basis[i + (m + 1) * p] = many || i == at ? 5e-324 * (double) (i + 1) : 0.0;
+      CHECK(krylov_orthonormalise(p, m, b, basis, work) == ELBO_OK);
+      CHECK_NEAR(skew(p, m + b, basis), 0.0, 1e-13);
+      free(basis);
+      free(work);
+    }
+}
+
 /* Columns behind the basis: zero, twice the same, inside the basis, a sum of
  * others, in turn and all together, in spaces with and without room. */
 static void dependent_columns_become_new_directions(void)
@@ -490,7 +507,7 @@ TEST_MAIN(leading_pairs_of_known_spectra, defaults_keep_the_contract,
           any_settings_within_the_contract, a_spent_budget_gives_what_there_is,
           the_same_input_gives_the_same_pairs,
           independent_columns_keep_their_span, columns_keep_their_order,
-          sizes_of_columns_do_not_matter,
+          sizes_of_columns_do_not_matter, columns_may_be_denormal,
           dependent_columns_become_new_directions,
           columns_may_all_be_dependent, axes_may_be_dependent,
           nearly_dependent_columns_keep_their_span)
