@@ -36,7 +36,8 @@ static void unit_columns(size_t p, size_t b, double *x)
 {
   for (size_t c = 0; c < b; c++) {
     double size = la_norm(p, x + c * p);
-    if (size > 0.0) scale_column(p, x + c * p, 1.0 / size);
+    /* 1 / size is not finite for the smallest numbers: they count as zero */
+    scale_column(p, x + c * p, size > 1e-300 ? 1.0 / size : 0.0);
   }
 }
 
@@ -136,22 +137,17 @@ static int lanczos_lay_out(lanczos *l, size_t p, const krylov_settings *set,
   return la_eigen_work(dim, &l->leigen, &l->lieigen);
 }
 
-/* Multiplies the block behind the used columns, stores its column of H, and
- * leaves the next block, orthonormal, behind it. */
+/* Multiplies the block behind the used columns, stores its columns of H, and
+ * leaves what is new of the product behind it (lanczos_next() cleans it). */
 static void lanczos_extend(lanczos *l, const krylov_operator *op)
 {
   size_t p = l->p, b = l->b, m = l->used + b;
   double *q = l->v + l->used * p, *z = l->v + m * p, *h = l->h;
   op->times(op->context, q, b, z);
-  for (int pass = 0; pass < 2; pass++) {
-    la_gemm('T', 'N', m, b, p, 1.0, l->v, p, z, p, 0.0, l->coef, m);
-    la_gemm('N', 'N', p, b, m, -1.0, l->v, p, l->coef, m, 1.0, z, p);
-    for (size_t t = 0; t < b; t++)
-      for (size_t i = 0; i < m; i++) {
-        double *to = h + i + (l->used + t) * l->dim, c = l->coef[i + t * m];
-        *to = pass ? *to + c : c;
-      }
-  }
+  la_gemm('T', 'N', m, b, p, 1.0, l->v, p, z, p, 0.0, l->coef, m);
+  la_gemm('N', 'N', p, b, m, -1.0, l->v, p, l->coef, m, 1.0, z, p);
+  for (size_t t = 0; t < b; t++)
+    memcpy(h + (l->used + t) * l->dim, l->coef + t * m, m * sizeof *h);
   for (size_t t = 0; t < b; t++)
     for (size_t i = 0; i < l->used; i++)
       h[l->used + t + i * l->dim] = h[i + (l->used + t) * l->dim];
