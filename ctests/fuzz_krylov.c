@@ -1,52 +1,9 @@
 /* Random operators, not all of them symmetric or finite, under any settings that
  * the contract allows; and bases of random, extreme and dependent columns. */
-#include "test.h"
-
+#include "random_data.h"
 #include "krylov.h"
 #include "linalg.h"
 #include "status.h"
-
-static double *doubles(size_t n)
-{
-  double *x = malloc(n * sizeof *x);
-  if (!x && n) abort();
-  return x;
-}
-
-static int *ints(size_t n)
-{
-  int *x = malloc(n * sizeof *x);
-  if (!x && n) abort();
-  return x;
-}
-
-static int all_finite(size_t n, const double *x)
-{
-  for (size_t i = 0; i < n; i++)
-    if (!isfinite(x[i])) return 0;
-  return 1;
-}
-
-/* What a cell may hold: how far from ordinary numbers, 0 to 3. */
-static double draw(int wild)
-{
-  static const double odd[] = {
-    0.0, -0.0, 1.0, -1.0, 5e-324, -2e-310, 2.2250738585072014e-308, 1e-150,
-    -1e-150, 1e150, -1e150, 1e300, -1.7976931348623157e308, 4503599627370497.0};
-  static const double worse[] = {INFINITY, -INFINITY, NAN};
-  size_t what = test_below(16);
-  if (wild > 0 && what < 2) return exp(40.0 * test_normal());
-  if (wild > 1 && what < 4) return odd[test_below(sizeof odd / sizeof *odd)];
-  if (wild > 2 && what < 5) return worse[test_below(3)];
-  return what < 9 ? test_normal() : floor(3.0 * test_normal());
-}
-
-static double *draws(size_t n, int wild)
-{
-  double *x = doubles(n);
-  for (size_t i = 0; i < n; i++) x[i] = draw(wild);
-  return x;
-}
 
 /* ---- leading pairs ----------------------------------------------------- */
 

@@ -3,38 +3,10 @@
  * *_work() functions ask for, and start as NaN. */
 #include <setjmp.h>
 
-#include "test.h"
-
+#include "arrays.h"
 #include "data.h"
 
 static const double marker = 12345.0;
-
-static double *doubles(size_t n)
-{
-  double *x = malloc(n * sizeof *x);
-  if (!x && n) abort();
-  for (size_t i = 0; i < n; i++) x[i] = NAN;
-  return x;
-}
-
-static int *ints(size_t n)
-{
-  int *x = malloc(n * sizeof *x);
-  if (!x && n) abort();
-  return x;
-}
-
-/* Largest |x - y| relative to the largest |y|; infinite for a NaN. */
-static double gap(size_t n, const double *x, const double *y)
-{
-  double worst = 0.0, scale = 0.0;
-  for (size_t i = 0; i < n; i++) {
-    double d = fabs(x[i] - y[i]);
-    if (x[i] != y[i] && !(d <= worst)) worst = d == d ? d : INFINITY;
-    if (fabs(y[i]) > scale) scale = fabs(y[i]);
-  }
-  return scale > 0.0 ? worst / scale : worst;
-}
 
 /* ---- one set of cells, in three kinds of storage ----------------------- */
 

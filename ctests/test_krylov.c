@@ -1,36 +1,8 @@
 /* krylov against matrices whose spectrum is known because they are made from
  * it: A = Q diag(values) Q' with Q a product of plane rotations. */
-#include "test.h"
-
+#include "arrays.h"
 #include "krylov.h"
 #include "status.h"
-
-static double *doubles(size_t n)
-{
-  double *x = malloc(n * sizeof *x);
-  if (!x && n) abort();
-  for (size_t i = 0; i < n; i++) x[i] = NAN;
-  return x;
-}
-
-static int *ints(size_t n)
-{
-  int *x = malloc(n * sizeof *x);
-  if (!x && n) abort();
-  return x;
-}
-
-/* Largest |x - y| relative to the largest |y|; infinite for a NaN. */
-static double gap(size_t n, const double *x, const double *y)
-{
-  double worst = 0.0, scale = 0.0;
-  for (size_t i = 0; i < n; i++) {
-    double d = fabs(x[i] - y[i]);
-    if (x[i] != y[i] && !(d <= worst)) worst = d == d ? d : INFINITY;
-    if (fabs(y[i]) > scale) scale = fabs(y[i]);
-  }
-  return scale > 0.0 ? worst / scale : worst;
-}
 
 /* Largest entry of |V'V - I| for the first m columns of v (p x m). */
 static double skew(size_t p, size_t m, const double *v)

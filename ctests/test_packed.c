@@ -1,19 +1,10 @@
 /* packed against one matrix at a time: Gauss-Jordan, and the definition of the
  * layout. */
-#include "test.h"
-
+#include "arrays.h"
 #include "packed.h"
 #include "status.h"
 
 static const double marker = 12345.0;
-
-static double *doubles(size_t n)
-{
-  double *x = malloc(n * sizeof *x);
-  if (!x && n) abort();
-  for (size_t i = 0; i < n; i++) x[i] = NAN;
-  return x;
-}
 
 /* Inverse of a (k x k) by Gauss-Jordan without pivoting; returns log |a|. */
 static double naive_inverse(size_t k, const double *a, double *inverse)
