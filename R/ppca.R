@@ -137,53 +137,50 @@ strip_terms <- function(terms, columns) {
   out
 }
 
+# The work behind every method of ppca(). `asked` is kept for update().
 fit_ppca <- function(x, k, method, center, scale, sigma2, transform, control,
                      keep_data, call) {
   raw <- as_data_matrix(x)
   check_shape(raw)
-  k <- check_rank_argument(k, ncol(raw))
-  method <- check_choice(method, "method", c("auto", "mle", "em"))
-  if (!is.null(sigma2)) sigma2 <- check_number(sigma2, "sigma2", 0, open = TRUE)
-  transform <- check_transform(transform)
+  asked <- list(
+    k = check_rank_argument(k, ncol(raw)),
+    method = check_choice(method, "method", c("auto", "mle", "em")),
+    center = check_vector_or_flag(center, "center", ncol(raw)),
+    scale = check_vector_or_flag(scale, "scale", ncol(raw), positive = TRUE),
+    sigma2 = if (!is.null(sigma2)) check_number(sigma2, "sigma2", 0, open = TRUE),
+    transform = check_dense_transform(transform, raw),
+    keep_data = check_flag(keep_data, "keep_data")
+  )
   control <- check_control(control)
-  check_start(control$start, ncol(raw), k)
-  check_flag(keep_data, "keep_data")
-  check_vector_or_flag(center, "center", ncol(raw))
-  check_vector_or_flag(scale, "scale", ncol(raw), positive = TRUE)
+  check_start(control$start, ncol(raw), asked$k)
 
-  if (!is.null(transform) && is_sparse(raw)) {
-    abort_arg("transform", "be NULL for a sparse matrix", format(transform))
-  }
   x <- transform_forward(transform, raw, arg = "x")
   data <- prepare_data(x, center, scale)
-  if (method == "mle" && data$missing) {
-    abort_arg("method", "be \"auto\" or \"em\" where cells are missing", "\"mle\"")
-  }
-  asked <- method
-  if (method == "auto") method <- if (data$missing) "em" else "mle"
-  solution <- if (method == "mle") {
-    solve_closed_form(data, k, sigma2)
-  } else if (data$missing) {
-    solve_em_missing(data, k, sigma2, control)
-  } else {
-    solve_em_complete(data, k, sigma2, control)
-  }
+  solution <- solve_by_method(data, asked$k, asked$method, asked$sigma2, control)
   if (!is.finite(solution$loglik)) {
     abort_arg("sigma2", "be larger: the likelihood is beyond the range of numbers",
               describe(sigma2))
   }
-  arguments <- list(k = k, method = asked, center = center, scale = scale,
-                    sigma2 = sigma2, transform = transform, keep_data = keep_data)
-  fit <- new_ppca(solution, data, k, sigma2, transform, method, control, arguments,
-                  call)
   jacobian <- sum(transform_log_jacobian(transform, x))
-  fit$loglik <- fit$loglik + jacobian
-  fit$history$loglik <- fit$history$loglik + jacobian
+  fit <- new_ppca(solution, data, asked, control, jacobian, call)
   if (!is.null(control$start)) {
     fit$history <- rbind(control$start$history, fit$history)
   }
   if (keep_data) fit$x <- raw
   fit
+}
+
+solve_by_method <- function(data, k, method, sigma2, control) {
+  if (method == "mle" && data$missing) {
+    abort_arg("method", "be \"auto\" or \"em\" where cells are missing", "\"mle\"")
+  }
+  if (data$missing) {
+    solve_em_missing(data, k, sigma2, control)
+  } else if (method == "em") {
+    solve_em_complete(data, k, sigma2, control)
+  } else {
+    solve_closed_form(data, k, sigma2)
+  }
 }
 
 check_shape <- function(x) {
@@ -202,13 +199,23 @@ check_start <- function(start, p, k) {
 }
 
 check_vector_or_flag <- function(x, arg, p, positive = FALSE) {
-  if (is.logical(x) && length(x) == 1 && !is.na(x)) return()
+  if (is.logical(x) && length(x) == 1 && !is.na(x)) return(x)
   ok <- is.numeric(x) && !is.object(x) && length(x) == p && all(is.finite(x)) &&
     (!positive || all(x > 0))
   if (!ok) {
     abort_arg(arg, sprintf("be TRUE, FALSE or a vector of %d %sfinite numbers", p,
                            if (positive) "positive " else ""), describe(x))
   }
+  x
+}
+
+# A transform moves zeros, and a sparse matrix would have to be filled in.
+check_dense_transform <- function(transform, x) {
+  check_transform(transform)
+  if (!is.null(transform) && is_sparse(x)) {
+    abort_arg("transform", "be NULL for a sparse matrix", format(transform))
+  }
+  transform
 }
 
 # ---- data in core units -------------------------------------------------
@@ -338,9 +345,11 @@ check_rank <- function(eigen, data, k) {
 # ---- the object ---------------------------------------------------------
 
 # From core units to the user's: lengths times u, variances times u^2.
-new_ppca <- function(solution, data, k, sigma2, transform, method, control,
-                     arguments, call) {
+new_ppca <- function(solution, data, asked, control, jacobian, call) {
   u <- data$u
+  k <- asked$k
+  fixed <- !is.null(asked$sigma2)
+  gain <- log_units(data) + jacobian
   latent <- paste0("z", seq_len(k))
   features <- colnames(data$x)
   mean <- if (is.null(solution$mu)) data$mu else solution$mu
@@ -349,26 +358,28 @@ new_ppca <- function(solution, data, k, sigma2, transform, method, control,
       call = call,
       loadings = structure(solution$w * u, dimnames = list(features, latent)),
       mean = structure(mean, names = features),
-      sigma2 = if (is.null(sigma2)) solution$sigma2 * u^2 else sigma2,
+      sigma2 = if (fixed) asked$sigma2 else solution$sigma2 * u^2,
       values = solution$values * u^2,
       trace = solution$trace * u^2,
       scores = training_scores(solution, data, latent),
-      loglik = solution$loglik + log_units(data),
-      history = within_units(solution$history, data),
+      loglik = solution$loglik + gain,
+      history = data.frame(iteration = solution$history$iteration,
+                           loglik = solution$history$loglik + gain,
+                           sigma2 = solution$history$sigma2 * u^2),
       converged = solution$converged,
       iterations = solution$iterations,
       n = data$n, p = data$p, k = k,
-      df = free_parameters(data, k, is.null(sigma2)),
+      df = free_parameters(data, k, !fixed),
       observed = sum(data$count),
-      method = method,
+      method = if (solution$route == "em") "em" else "mle",
       route = solution$route,
       center = data$centred,
       scale = if (data$scaled) structure(data$sd, names = features),
-      transform = transform,
+      transform = asked$transform,
       features = features,
-      arguments = arguments,
+      arguments = asked,
       control = control[c("tol", "maxit", "accelerate", "progress")],
-      fixed = !is.null(sigma2)
+      fixed = fixed
     ),
     class = "ppca"
   )
@@ -377,12 +388,6 @@ new_ppca <- function(solution, data, k, sigma2, transform, method, control,
 # Log density in core units to that of the data: the sum of log(unit) over
 # observed cells.
 log_units <- function(data) sum(data$count * log(data$unit))
-
-within_units <- function(history, data) {
-  history$loglik <- history$loglik + log_units(data)
-  history$sigma2 <- history$sigma2 * data$u^2
-  history
-}
 
 free_parameters <- function(data, k, free_sigma2) {
   p <- data$p

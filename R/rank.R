@@ -47,14 +47,11 @@ select_rank <- function(x, k = NULL,
   raw <- as_data_matrix(x)
   check_shape(raw)
   folds <- check_count(folds, "folds", 2, 100)
-  transform <- check_transform(transform)
+  transform <- check_dense_transform(transform, raw)
   control <- check_control(control)
   check_vector_or_flag(center, "center", ncol(raw))
   check_vector_or_flag(scale, "scale", ncol(raw), positive = TRUE)
   if (!is.null(k)) k <- check_candidates(k, ncol(raw))
-  if (!is.null(transform) && is_sparse(raw)) {
-    abort_arg("transform", "be NULL for a sparse matrix", format(transform))
-  }
   y <- transform_forward(transform, raw, arg = "x")
   data <- prepare_data(y, center, scale)
   if (data$missing && criterion == "laplace") {

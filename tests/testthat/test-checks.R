@@ -105,13 +105,13 @@ test_that("check_string() takes one string", {
 test_that("check_vector_or_flag() takes a flag or a vector of the length of a row", {
   check <- elbo:::check_vector_or_flag
   for (good in list(TRUE, FALSE, 1:3, c(-1, 0, 1e300))) {
-    expect_null(check(good, "center", 3))
+    expect_identical(check(good, "center", 3), good)
   }
   for (bad in list(NULL, NA, c(TRUE, FALSE), "a", 1, 1:2, 1:4, c(1, NA, 3), c(1, Inf, 3),
                    c(1, NaN, 3), list(1, 2, 3), factor(1:3), c("1", "2", "3"), mean)) {
     refused(check(bad, "center", 3), "`center` must be TRUE, FALSE or a vector of 3 finite")
   }
-  expect_null(check(1:3, "scale", 3, positive = TRUE))
+  expect_identical(check(1:3, "scale", 3, positive = TRUE), 1:3)
   for (bad in list(0:2, -1:1)) {
     refused(check(bad, "scale", 3, positive = TRUE), "a vector of 3 positive finite numbers")
   }
