@@ -71,8 +71,9 @@ int krylov_orthonormalise(size_t p, size_t m, size_t b, double *basis,
 {
   int status = ELBO_OK;
   double least = 0.0;
-  /* twice is enough, unless a column was all but dependent */
-  for (int pass = 0; pass < 5 && status == ELBO_OK; pass++) {
+  /* QR alone needs one pass; with a basis, twice is enough, unless a column was
+   * all but dependent */
+  for (int pass = 0; pass < (m > 0 ? 5 : 1) && status == ELBO_OK; pass++) {
     if (pass > 1 && least > 0.5) break;
     least = orthonormalise_once(p, m, b, basis, &status, work);
   }
@@ -238,11 +239,40 @@ static int is_slow(size_t p, size_t products, double residual)
   return (residual > 0.1 ? 160 : residual > 1e-3 ? 60 : 20) * products > p;
 }
 
+/* The k leading Ritz pairs. */
+static void lanczos_pairs(lanczos *l, size_t k, double *values, double *vectors)
+{
+  memcpy(values, l->theta, k * sizeof *values);
+  lanczos_rotate(l, k, vectors);
+}
+
+/* Goes on from the k leading Ritz vectors and a random block. */
+static int lanczos_test(lanczos *l, size_t k, size_t stream)
+{
+  lanczos_restart(l, k);
+  for (size_t t = 0; t < l->b; t++)
+    random_column(l->p, l->v + (k + t) * l->p, stream + t);
+  return krylov_orthonormalise(l->p, k, l->b, l->v, l->coef);
+}
+
+/* Did a value rise by more than tol of itself, or of what can be told? */
+static int has_risen(size_t k, const double *before, const double *after,
+                     double tol)
+{
+  double floor = 1e-6 * after[0];
+  for (size_t j = 0; j < k; j++)
+    if (after[j] - before[j] > 10.0 * tol * (after[j] > floor ? after[j] : floor))
+      return 1;
+  return 0;
+}
+
 int krylov_top(const krylov_operator *op, const krylov_settings *set,
                double *values, double *vectors, size_t *products,
                double *residual, double *work, int *iwork)
 {
   size_t p = op->p, b = set->block, k = set->k;
+  int restarted = 0, testing = 0;         /* testing: products of the test */
+  double reached = 0.0;
   lanczos l;
   int status = lanczos_lay_out(&l, p, set, work, iwork);
   *products = 0;
@@ -256,21 +286,32 @@ int krylov_top(const krylov_operator *op, const krylov_settings *set,
     if ((status = lanczos_next(&l)) != ELBO_OK) break;
     *products += b;
     int full = l.used + b > l.dim;
+    if (testing) testing++;
     /* once there has been a restart, an early end saves little */
-    if (!full && (*products > l.used || l.used < k + b)) continue;
+    if (!full && testing < 3 && (restarted || l.used < k + b)) continue;
     if ((status = lanczos_ritz(&l)) != ELBO_OK) break;
     *residual = lanczos_residual(&l, k);
-    if (*residual <= set->tol) break;
+    if (testing && !has_risen(k, values, l.theta, set->tol)) {
+      *residual = reached;            /* of the pairs that were tested */
+      return ELBO_OK;
+    }
+    testing = 0;
+    if (*residual <= set->tol) {
+      reached = *residual;
+      restarted = testing = 1;
+      lanczos_pairs(&l, k, values, vectors);
+      status = lanczos_test(&l, k, *products);
+      continue;
+    }
     if (op->slow && is_slow(p, *products, *residual)) op->slow(op->context);
     if (*products >= set->products) status = ELBO_NOT_CONVERGED;
     else if (full) {
       size_t spare = (l.used - k) / 2;          /* Ritz pairs beyond k help */
       size_t keep = k + spare < l.used - b ? k + spare : l.used - b;
       lanczos_restart(&l, keep);
+      restarted = 1;
     }
   }
-  if (status == ELBO_LAPACK) return status;
-  memcpy(values, l.theta, k * sizeof *values);
-  lanczos_rotate(&l, k, vectors);
+  if (status == ELBO_NOT_CONVERGED) lanczos_pairs(&l, k, values, vectors);
   return status;
 }

@@ -23,7 +23,8 @@ typedef struct {
 typedef struct {
   size_t k;           /* eigenpairs wanted */
   size_t block;       /* columns a product */
-  size_t dim;         /* columns of the basis: k + 2 block <= dim <= p */
+  size_t dim;         /* columns of the basis:
+                         k + 2 block <= dim <= p - block */
   size_t products;    /* give up after so many columns have been multiplied */
   double tol;         /* |S u - theta u| <= tol theta, for every wanted pair */
 } krylov_settings;

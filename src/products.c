@@ -2,8 +2,9 @@
  *
  * A dense matrix goes through BLAS a block of centred rows at a time. A sparse
  * one is never filled in: with U = diag(unit) and X the stored values,
- * (X - 1 mu') U q = X (U q) - 1 (mu' U q), and the same for its transpose. The
- * sparse loops hold q and y transposed, so that the b values which belong to a
+ * (X - 1 mu') U q = X (U q) - 1 (mu' U q), and the same for its transpose. That
+ * cancels where mu is far larger than the spread; so a column that is stored in
+ * full, where this can be, has mu taken off cell by cell. The sparse loops hold q and y transposed, so that the b values which belong to a
  * stored cell lie side by side.
  */
 #include <string.h>
@@ -13,11 +14,18 @@
 
 /* ---- sparse ------------------------------------------------------------ */
 
+/* The part of mu[j] that is not taken off the stored cells themselves. */
+static double common_mean(const elbo_data *d, size_t j)
+{
+  int full = (size_t) (d->start[j + 1] - d->start[j]) == d->n;
+  return full ? 0.0 : d->mu[j];
+}
+
 /* A missing cell counts as the mean, and so as 0 once centred. */
-static double stored(const elbo_data *d, int s, size_t j)
+static double stored(const elbo_data *d, int s, size_t j, double common)
 {
   double v = d->value[s];
-  return v == v ? v : d->mu[j];
+  return v == v ? v - (d->mu[j] - common) : common;
 }
 
 /* qt (b x p) = (U q)', shift (b) = mu' U q */
@@ -25,12 +33,14 @@ static void sparse_scale(const elbo_data *d, const double *q, size_t b,
                          double *qt, double *shift)
 {
   memset(shift, 0, b * sizeof *shift);
-  for (size_t j = 0; j < d->p; j++)
+  for (size_t j = 0; j < d->p; j++) {
+    double common = common_mean(d, j);
     for (size_t t = 0; t < b; t++) {
       double v = q[j + t * d->p] * d->unit[j];
       qt[t + j * b] = v;
-      shift[t] += d->mu[j] * v;
+      shift[t] += common * v;
     }
+  }
 }
 
 /* yt (b x n) = ((X - 1 mu') U q)' */
@@ -42,9 +52,10 @@ static void sparse_times(const elbo_data *d, const double *q, size_t b,
     for (size_t t = 0; t < b; t++) yt[t + i * b] = -shift[t];
   for (size_t j = 0; j < d->p; j++) {
     const double *qj = qt + j * b;
+    double common = common_mean(d, j);
     if (j % 256 == 0 && d->poll) d->poll();
     for (int s = d->start[j]; s < d->start[j + 1]; s++) {
-      double v = stored(d, s, j), *y = yt + (size_t) d->row[s] * b;
+      double v = stored(d, s, j, common), *y = yt + (size_t) d->row[s] * b;
       for (size_t t = 0; t < b; t++) y[t] += v * qj[t];
     }
   }
@@ -58,10 +69,11 @@ static void sparse_cross(const elbo_data *d, const double *yt, size_t b,
   for (size_t i = 0; i < d->n; i++)
     for (size_t t = 0; t < b; t++) total[t] += yt[t + i * b];
   for (size_t j = 0; j < d->p; j++) {
+    double common = common_mean(d, j);
     if (j % 256 == 0 && d->poll) d->poll();
-    for (size_t t = 0; t < b; t++) cell[t] = -d->mu[j] * total[t];
+    for (size_t t = 0; t < b; t++) cell[t] = -common * total[t];
     for (int s = d->start[j]; s < d->start[j + 1]; s++) {
-      double v = stored(d, s, j);
+      double v = stored(d, s, j, common);
       const double *y = yt + (size_t) d->row[s] * b;
       for (size_t t = 0; t < b; t++) cell[t] += v * y[t];
     }
