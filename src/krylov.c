@@ -300,6 +300,7 @@ int krylov_top(const krylov_operator *op, const krylov_settings *set,
       reached = *residual;
       restarted = testing = 1;
       lanczos_pairs(&l, k, values, vectors);
+      if (*products >= set->products) return ELBO_OK;       /* untested */
       status = lanczos_test(&l, k, *products);
       continue;
     }
