@@ -4,8 +4,9 @@
  * one is never filled in: with U = diag(unit) and X the stored values,
  * (X - 1 mu') U q = X (U q) - 1 (mu' U q), and the same for its transpose. That
  * cancels where mu is far larger than the spread; so a column that is stored in
- * full, where this can be, has mu taken off cell by cell. The sparse loops hold q and y transposed, so that the b values which belong to a
- * stored cell lie side by side.
+ * full, where this can be, has mu taken off cell by cell. The sparse loops hold
+ * q and y transposed, so that the b values which belong to a stored cell lie
+ * side by side.
  */
 #include <string.h>
 
