@@ -57,3 +57,91 @@ print.em_control <- function(x, ...) {
       "tol", format(x$tol), "nats, at most", x$maxit, "maps\n")
   invisible(x)
 }
+
+#' Settings of training
+#'
+#' Collects and checks what governs the optimisation of [linear_vae()] and
+#' [linear_ae()]. `tol`, `maxit`, `accelerate` and `rotate` are for the
+#' deterministic optimisers, `epochs`, `batch_size`, `learning_rate` and
+#' `samples` for `"adam"`.
+#'
+#' @param epochs number of epochs of `"adam"`, each a pass over all rows. With
+#'   the full batch an epoch is one step.
+#' @param batch_size rows a step, or `NULL` for all of them. Batches are drawn
+#'   without replacement, in a new order each epoch.
+#' @param learning_rate Adam's step size, above 0. Parameters are in units in
+#'   which the largest deviation of the data from their mean is between 1 and 2,
+#'   so that a rate means the same whatever the units of the data are.
+#' @param samples reparameterised samples of z for each observation and step,
+#'   for the stochastic ELBO.
+#' @param tol `"em"` and `"lbfgs"` stop once a step raises the objective by less
+#'   than `tol` times its absolute value (or times 1, if that is larger).
+#' @param maxit largest number of rounds of coordinate ascent (`"em"`), or of
+#'   iterations of L-BFGS.
+#' @param accelerate for `"em"`: `"anderson"` extrapolates from the last ten
+#'   rounds (Henderson and Varadhan 2019), `"squarem"` from three (Varadhan and
+#'   Roland 2008), `"none"` is coordinate ascent alone. An extrapolation that
+#'   would lower the objective is dropped, so that each is monotone.
+#' @param rotate for `"em"`: rotate the latent space in each round so that W'W is
+#'   diagonal, which leaves the likelihood alone and never lowers the ELBO.
+#'   `FALSE` shows how slow coordinate ascent is without it, near the saddle
+#'   points of Theorem 1 of Lucas et al. (2019).
+#' @param progress show a progress bar (needs the cli package). By default
+#'   only in interactive sessions.
+#' @return A list of class `train_control`.
+#' @references Henderson, N. C. and Varadhan, R. (2019). Damped Anderson
+#'   acceleration with restarts and monotonicity control for accelerating EM and
+#'   EM-like algorithms. *Journal of Computational and Graphical Statistics* 28,
+#'   834--846. \doi{10.1080/10618600.2019.1594835}
+#'
+#'   Varadhan, R. and Roland, C. (2008). Simple and globally convergent methods
+#'   for accelerating the convergence of any EM algorithm. *Scandinavian Journal
+#'   of Statistics* 35, 335--353. \doi{10.1111/j.1467-9469.2007.00585.x}
+#' @examples
+#' x <- mnist1000$x / 255
+#' plain <- linear_vae(x, k = 5, control = train_control(accelerate = "none",
+#'                                                       maxit = 2000))
+#' plain$iterations
+#' linear_vae(x, k = 5)$iterations
+#' @export
+train_control <- function(epochs = 1000, batch_size = NULL, learning_rate = 1e-3,
+                          samples = 1, tol = 1e-9, maxit = 2000,
+                          accelerate = c("anderson", "squarem", "none"),
+                          rotate = TRUE, progress = interactive()) {
+  structure(
+    list(
+      epochs = check_count(epochs, "epochs"),
+      batch_size = if (!is.null(batch_size)) check_count(batch_size, "batch_size"),
+      learning_rate = check_number(learning_rate, "learning_rate", 0, open = TRUE),
+      samples = check_count(samples, "samples"),
+      tol = check_number(tol, "tol", 0, open = TRUE),
+      maxit = check_count(maxit, "maxit"),
+      accelerate = check_choice(accelerate, "accelerate",
+                                c("anderson", "squarem", "none")),
+      rotate = check_flag(rotate, "rotate"),
+      progress = check_flag(progress, "progress")
+    ),
+    class = "train_control"
+  )
+}
+
+check_train_control <- function(control) {
+  if (!inherits(control, "train_control")) {
+    abort_arg("control", "come from `train_control()`", describe(control))
+  }
+  control
+}
+
+#' @export
+print.train_control <- function(x, ...) {
+  cat("Training settings\n")
+  cat("  em, lbfgs: tol ", format(x$tol), ", at most ", x$maxit, " iterations; em ",
+      switch(x$accelerate, none = "not accelerated",
+             paste("accelerated by", x$accelerate)),
+      if (!x$rotate) ", not rotated", "\n", sep = "")
+  cat("  adam: ", x$epochs, " epochs of ",
+      if (is.null(x$batch_size)) "the full batch" else paste("batches of", x$batch_size),
+      ", learning rate ", format(x$learning_rate), ", ", x$samples,
+      if (x$samples == 1) " sample" else " samples", "\n", sep = "")
+  invisible(x)
+}

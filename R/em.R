@@ -6,39 +6,72 @@
 # next state, having made `maps` of the maps that are left. Parameters are in core
 # units.
 
-# Runs step() from `state` until an iteration gains less than tol nats per
-# observation. An interrupt ends the loop with the last finished state.
-iterate <- function(state, step, control, n) {
-  before <- control$start
-  maps <- if (is.null(before)) 0L else before$iterations
-  history <- list(c(maps + 1, state$loglik, state$sigma2))
-  maps <- maps + 1L
-  converged <- FALSE
-  bar <- progress_start(control$progress, control$maxit, "EM")
+# Runs step() from `state` until settled() or `control$maxit` maps, `done` of them
+# made before. record() makes a state's row of the history. A step that cannot be
+# made returns NULL; that, and an interrupt, end the loop with the last finished
+# state. `words`: what the iteration is called in messages.
+iterate <- function(state, step, control, settled, record, words, done = 0L) {
+  maps <- done + state$maps
+  history <- list(c(maps, record(state)))
+  outcome <- "limit"
+  bar <- progress_start(control$progress, control$maxit, words$name)
   on.exit(progress_end(bar))
-  interrupted <- tryCatch({
-    while (!converged && maps < control$maxit) {
-      new <- step(state, control$maxit - maps)
-      gain <- (new$loglik - state$loglik) / n
-      if (gain >= 0) state <- new             # rounding may take a last bit
-      maps <- maps + new$maps
-      history[[length(history) + 1]] <- c(maps, state$loglik, state$sigma2)
-      converged <- gain < control$tol
+  outcome <- tryCatch({
+    while (outcome == "limit" && maps < control$maxit) {
+      new <- step(state, control$maxit - maps, maps)
+      if (is.null(new)) {
+        outcome <- "failed"
+      } else {
+        if (settled(state, new, maps)) outcome <- "converged"
+        state <- new
+        maps <- maps + new$maps
+        history[[length(history) + 1]] <- c(maps, record(state))
+      }
       progress_update(bar, maps)
     }
-    FALSE
-  }, interrupt = function(condition) TRUE)
-  if (interrupted) {
-    warning("Interrupted after ", maps, " EM maps; this is the fit so far, and ",
-            "`update(fit, maxit = )` continues it.", call. = FALSE)
-  } else if (!converged) {
-    warn_not_converged("EM has not converged after ", maps, " maps; ",
-                       "`update(fit, maxit = )` continues it.")
+    outcome
+  }, interrupt = function(condition) "interrupted")
+  tell_outcome(outcome, maps, words)
+  history <- as.data.frame(do.call(rbind, history))
+  names(history)[1] <- "iteration"
+  history$iteration <- as.integer(history$iteration)
+  list(state = state, converged = outcome == "converged", iterations = as.integer(maps),
+       history = history)
+}
+
+tell_outcome <- function(outcome, maps, words) {
+  done <- paste0(maps, " ", words$unit, if (maps != 1) "s")
+  again <- paste0("`update(fit, ", words$argument, " = )` continues it.")
+  if (outcome == "interrupted") {
+    warning("Interrupted after ", done, "; this is the fit so far, and ", again,
+            call. = FALSE)
+  } else if (outcome == "failed") {
+    warning("The fit diverged after ", done, "; this is the last finite state. ",
+            words$advice, call. = FALSE)
+  } else if (outcome == "limit" && !isTRUE(words$open_ended)) {
+    warn_not_converged(words$name, " has not converged after ", done, "; ", again)
   }
-  history <- do.call(rbind, history)
-  list(state = state, converged = converged, iterations = maps,
-       history = data.frame(iteration = as.integer(history[, 1]),
-                            loglik = history[, 2], sigma2 = history[, 3]))
+}
+
+# For EM, whose likelihood never falls but for a last bit lost to rounding: such a
+# step is not taken. It has converged once a step gains less than tol nats per
+# observation.
+iterate_em <- function(state, step, control, n) {
+  before <- control$start
+  iterate(
+    state,
+    function(state, left, done) {
+      new <- step(state, left)
+      if (new$loglik >= state$loglik) return(new)
+      state$maps <- new$maps
+      state
+    },
+    control,
+    settled = function(old, new, done) (new$loglik - old$loglik) / n < control$tol,
+    record = function(state) c(loglik = state$loglik, sigma2 = state$sigma2),
+    words = list(name = "EM", unit = "EM map", argument = "maxit"),
+    done = if (is.null(before)) 0L else before$iterations
+  )
 }
 
 # With a class of its own, for callers that fit many models.
@@ -58,7 +91,7 @@ solve_em_complete <- function(data, k, sigma2, control) {
   start <- start_complete(data, k, sigma2, control$start)
   step <- if (control$accelerate) ritz_step(data, k, sigma2) else
     plain_step(data, k, sigma2)
-  run <- iterate(step(start), step, control, data$n)
+  run <- iterate_em(step(start), step, control, data$n)
   state <- run$state
   eigen <- if (control$accelerate) state$subspace$values else
     sort(colSums(state$w^2), decreasing = TRUE) + state$sigma2
@@ -129,7 +162,7 @@ solve_em_missing <- function(data, k, sigma2, control) {
   map <- missing_map(data, sigma2)
   start <- start_missing(data, k, sigma2, control$start)
   step <- if (control$accelerate) squarem_step(map, data$unit) else successor_step(map)
-  run <- iterate(evaluate_state(map, start), step, control, data$n)
+  run <- iterate_em(evaluate_state(map, start), step, control, data$n)
   state <- run$state
   check_missing_noise(state, data, sigma2)
   w <- .Call(C_ppca_canonical, state$w)
@@ -193,12 +226,14 @@ start_missing <- function(data, k, sigma2, start) {
        sigma2 = if (is.null(sigma2)) noise else sigma2 / data$u^2)
 }
 
-# A state with its likelihood and its successor under the map.
+# A state with its likelihood and its successor under the map, and what else the
+# map may say about the state.
 evaluate_state <- function(map, at, maps = 1L) {
   to <- map(at)
   if (is.null(to)) return(NULL)
   c(at[c("w", "mu", "sigma2")],
-    list(loglik = to$loglik, successor = to[c("w", "mu", "sigma2")], maps = maps))
+    list(loglik = to$loglik, successor = to[c("w", "mu", "sigma2")], maps = maps,
+         extra = to$extra))
 }
 
 successor_step <- function(map) {
@@ -237,6 +272,57 @@ squarem_step <- function(map, unit) {
     }
     far
   }
+}
+
+# Anderson acceleration with restarts and monotonicity control (Henderson and
+# Varadhan 2019, without their damping). With f = successor - theta and the
+# differences dx, df of theta and f over the last steps, the next theta is
+# theta + f - (dx + df) g, where g minimises |f - df g|. Kept if it is at least as
+# likely as the present state; else the memory is emptied and the successor taken.
+anderson_step <- function(map, unit, memory = 10L) {
+  anchor <- last_x <- last_f <- dx <- df <- NULL
+  held <- 0L
+  remember <- function(x, f) {
+    if (!is.null(last_x)) {
+      if (is.null(dx)) dx <<- df <<- matrix(0, length(x), memory)
+      slot <- held %% memory + 1L
+      dx[, slot] <<- x - last_x
+      df[, slot] <<- f - last_f
+      held <<- held + 1L
+    }
+    last_x <<- x
+    last_f <<- f
+  }
+  function(state, left = Inf) {
+    if (is.null(anchor)) anchor <<- state
+    x <- flatten(state, anchor, unit)
+    f <- flatten(state$successor, anchor, unit) - x
+    remember(x, f)
+    used <- seq_len(min(held, memory))
+    if (length(used)) {
+      g <- least_squares(df[, used, drop = FALSE], f)
+      theta <- x + f - dx[, used, drop = FALSE] %*% g - df[, used, drop = FALSE] %*% g
+      far <- evaluate_state(map, unflatten(theta, anchor, unit))
+      if (!is.null(far) && far$loglik >= state$loglik) return(far)
+      if (left < 2) return(replace(state, "maps", 1L))
+      held <<- 0L
+    }
+    new <- evaluate_state(map, state$successor)
+    if (is.null(new)) stop_no_noise(state)
+    new$maps <- 1L + (length(used) > 0)
+    new
+  }
+}
+
+# g that minimises |f - a g|, by normal equations of scaled columns with a slight
+# ridge: columns from a converging iteration are nearly dependent.
+least_squares <- function(a, f) {
+  cross <- crossprod(a)
+  size <- sqrt(diag(cross))
+  size[size == 0] <- 1
+  cross <- cross / outer(size, size)
+  diag(cross) <- diag(cross) + 1e-12
+  drop(solve(cross, crossprod(a, f) / size, tol = 0)) / size
 }
 
 # Parameters as one vector in which a unit step means about as much everywhere:

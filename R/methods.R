@@ -43,7 +43,9 @@ posterior_pass <- function(object, x, cov = FALSE, loglik = FALSE) {
 
 # n x k posterior means of conformed data.
 latent_of <- function(object, data) {
-  z <- if (data$missing) {
+  z <- if (inherits(object, "linear_vae")) {
+    observe_rows(object, data)$mean
+  } else if (data$missing) {
     posterior_pass(object, data$x)$mean
   } else {
     model <- core_model(object)
@@ -410,28 +412,34 @@ coef.ppca <- function(object, ...) {
 #' @importFrom stats update
 #' @export
 update.ppca <- function(object, ..., maxit = NULL, tol = NULL) {
-  call <- object$call
   changed <- as.list(match.call(expand.dots = FALSE)$...)
-  if (object$method == "em" && !length(changed) && !is.null(maxit)) {
+  goes_on <- object$method == "em" && !length(changed)
+  if (goes_on && !is.null(maxit)) {
     maxit <- check_count(maxit, "maxit")
     if (maxit <= object$iterations) return(object)
   }
-  # Arguments that stay are passed by value: the call may have been made where
-  # its names meant something. They get names, so that no call grows large.
-  env <- new.env(parent = parent.frame())
-  keep <- object$arguments[setdiff(names(object$arguments), names(changed))]
-  shown <- call
-  for (name in names(changed)) shown[name] <- call[name] <- changed[name]
-  if (!is.null(maxit) || !is.null(tol)) {
-    settings <- unclass(object$control)
-    if (!is.null(maxit)) settings$maxit <- maxit
-    if (!is.null(tol)) settings$tol <- tol
-    shown$control <- as.call(c(quote(em_control), settings[c("tol", "maxit", "accelerate")]))
-    if (object$method == "em" && !length(changed)) settings$start <- object
-    keep$control <- do.call(em_control, settings)
-  } else if (!"control" %in% names(changed)) {
-    keep$control <- do.call(em_control, unclass(object$control))
+  asked <- c(list(maxit = maxit)[!is.null(maxit)], list(tol = tol)[!is.null(tol)])
+  settings <- unclass(object$control)
+  settings[names(asked)] <- asked
+  shown <- if (length(asked)) {
+    as.call(c(quote(em_control), settings[c("tol", "maxit", "accelerate")]))
   }
+  if (goes_on && length(asked)) settings$start <- object
+  refit(object, changed, ppca, do.call(em_control, settings), shown, parent.frame())
+}
+
+# The call of `object` with the arguments in `changed`, evaluated in `env`, and
+# `control`, which the call of the result shows as `shown` unless it is NULL.
+# Arguments that stay are passed by value: the call may have been made where its
+# names meant something. They get names, so that no call grows large.
+refit <- function(object, changed, fitter, control, shown, env) {
+  call <- object$call
+  env <- new.env(parent = env)
+  keep <- object$arguments[setdiff(names(object$arguments), names(changed))]
+  visible <- call
+  for (name in names(changed)) visible[name] <- call[name] <- changed[name]
+  if (!is.null(shown)) visible$control <- shown
+  if (!is.null(shown) || !"control" %in% names(changed)) keep$control <- control
   kept <- !is.null(object$x) && !any(c("x", "data") %in% names(changed))
   if (kept) {
     keep$x <- object$x
@@ -441,9 +449,9 @@ update.ppca <- function(object, ..., maxit = NULL, tol = NULL) {
     assign(paste0(".", name), keep[[name]], envir = env)
     call[[name]] <- as.name(paste0(".", name))
   }
-  call[[1]] <- ppca
+  call[[1]] <- fitter
   fit <- eval(call, env)
-  fit$call <- shown
+  fit$call <- visible
   if (kept) fit$terms <- object$terms
   fit
 }

@@ -68,6 +68,8 @@
 #'     covariance.}
 #'   \item{scores}{posterior means E(z | x) of the rows, n x k.}
 #'   \item{loglik}{total log-likelihood in nats.}
+#'   \item{log_jacobian}{what the `transform` adds to it, per observation; 0
+#'     without.}
 #'   \item{history}{data frame with one row per iteration: `iteration` (EM maps
 #'     made so far), `loglik` (total, never decreasing), `sigma2`.}
 #'   \item{converged, iterations}{whether and after how many EM maps.}
@@ -99,7 +101,7 @@ ppca.default <- function(x, k, method = c("auto", "mle", "em"), center = TRUE,
                          scale = FALSE, sigma2 = NULL, transform = NULL,
                          control = em_control(), keep_data = FALSE, ...) {
   check_dots_empty(...)
-  call <- ppca_call(match.call())
+  call <- generic_call(match.call(), "ppca")
   fit_ppca(x, k, method, center, scale, sigma2, transform, control, keep_data,
            call)
 }
@@ -107,23 +109,27 @@ ppca.default <- function(x, k, method = c("auto", "mle", "em"), center = TRUE,
 #' @rdname ppca
 #' @export
 ppca.formula <- function(x, k, data = NULL, ...) {
+  fit_formula(x, k, data, ppca.default, generic_call(match.call(), "ppca"), ...)
+}
+
+# Fits the columns that a formula makes; the fit remembers how.
+fit_formula <- function(x, k, data, fitter, call, ...) {
   if (!is.null(data) && !is.data.frame(data)) {
     abort_arg("data", "be a data frame or NULL", describe(data))
   }
   if (is.null(data) && "." %in% all.vars(x)) {
     abort_arg("data", "be a data frame where the formula has a `.`", "NULL")
   }
-  call <- ppca_call(match.call())
   frame <- formula_frame(x, if (is.null(data)) environment(x) else data, "x")
-  fit <- ppca.default(frame$data, k, ...)
+  fit <- fitter(frame$data, k, ...)
   fit$call <- call
   fit$terms <- strip_terms(frame$terms, names(data))
   fit
 }
 
 # The call as the user wrote it: the generic's name, not the method's.
-ppca_call <- function(matched) {
-  matched[[1]] <- quote(ppca)
+generic_call <- function(matched, name) {
+  matched[[1]] <- as.name(name)
   matched
 }
 
@@ -363,6 +369,7 @@ new_ppca <- function(solution, data, asked, control, jacobian, call) {
       trace = solution$trace * u^2,
       scores = training_scores(solution, data, latent),
       loglik = solution$loglik + gain,
+      log_jacobian = jacobian / data$n,
       history = data.frame(iteration = solution$history$iteration,
                            loglik = solution$history$loglik + gain,
                            sigma2 = solution$history$sigma2 * u^2),

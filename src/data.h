@@ -59,6 +59,11 @@ void data_times(const elbo_data *d, const double *q, size_t b, double *y,
                 double *work);
 size_t data_times_work(const elbo_data *d, size_t b);
 
+/* S = X'X/n (p x p, lower triangle) in one pass, from blocks of centred rows.
+ * Work: data_covariance_work() doubles. */
+void data_covariance(const elbo_data *d, double *s, double *work);
+size_t data_covariance_work(const elbo_data *d);
+
 /* z (p x b) = X' X q / n: the covariance times q, in one pass over the data
  * and without the p x p matrix. Work: data_cov_times_work() doubles. */
 void data_cov_times(const elbo_data *d, const double *q, size_t b, double *z,

@@ -18,6 +18,16 @@ static const R_CallMethodDef entries[] = {
   ENTRY(C_missing_patterns, 1),
   ENTRY(C_missing_posterior, 8),
   ENTRY(C_missing_em, 8),
+  ENTRY(C_data_covariance, 3),
+  ENTRY(C_lvae_cov_times, 5),
+  ENTRY(C_lvae_terms, 8),
+  ENTRY(C_lvae_ascend, 10),
+  ENTRY(C_lvae_profile, 9),
+  ENTRY(C_lvae_noise, 4),
+  ENTRY(C_lvae_gradient, 9),
+  ENTRY(C_adam_climb, 3),
+  ENTRY(C_lvae_epoch, 12),
+  ENTRY(C_lvae_observe, 8),
   {NULL, NULL, 0}
 };
 

@@ -14,17 +14,6 @@ static size_t min_size(size_t a, size_t b)
 
 /* ---- dense routes ------------------------------------------------------ */
 
-/* S (p x p, lower triangle) from blocks of centred rows. */
-static void covariance(const elbo_data *d, double *s, double *block)
-{
-  size_t rows = data_block_rows(d);
-  for (size_t i = 0; i < d->n; i += rows) {
-    size_t m = min_size(rows, d->n - i);
-    data_rows(d, i, m, NULL, block, NULL, m);
-    la_syrk('T', d->p, m, 1.0 / (double) d->n, block, m, i > 0, s, d->p);
-  }
-}
-
 /* XX'/n (n x n, lower triangle) from blocks of centred columns. */
 static void gram(const elbo_data *d, double *g, double *block)
 {
@@ -79,7 +68,7 @@ static int dense_route(const elbo_data *d, size_t k, enum ppca_route route,
   double *s = work, *v = s + m * m, *rest = v + m * m;
   int status = la_eigen_work(m, &lwork, &liwork);
   if (status != ELBO_OK) return status;
-  if (route == PPCA_COVARIANCE) covariance(d, s, rest); else gram(d, s, rest);
+  if (route == PPCA_COVARIANCE) data_covariance(d, s, rest); else gram(d, s, rest);
   *trace = diagonal_sum(m, s);
   if (d->poll) d->poll();
   status = la_eigen(m, s, values, v, rest, lwork, iwork, liwork);
@@ -107,7 +96,7 @@ static void form_matrix(void *context)
 {
   product *c = context;
   if (c->formed || !c->matrix) return;
-  if (c->d->p <= c->d->n) covariance(c->d, c->matrix, c->work);
+  if (c->d->p <= c->d->n) data_covariance(c->d, c->matrix, c->work);
   else gram(c->d, c->matrix, c->work);
   la_mirror(c->m, c->matrix, c->m);
   c->formed = 1;

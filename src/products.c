@@ -115,6 +115,21 @@ void data_times(const elbo_data *d, const double *q, size_t b, double *y,
   }
 }
 
+size_t data_covariance_work(const elbo_data *d)
+{
+  return data_block_rows(d) * d->p;
+}
+
+void data_covariance(const elbo_data *d, double *s, double *work)
+{
+  size_t block = data_block_rows(d);
+  for (size_t i = 0; i < d->n; i += block) {
+    size_t m = d->n - i < block ? d->n - i : block;
+    data_rows(d, i, m, NULL, work, NULL, m);
+    la_syrk('T', d->p, m, 1.0 / (double) d->n, work, m, i > 0, s, d->p);
+  }
+}
+
 size_t data_cov_times_work(const elbo_data *d, size_t b)
 {
   if (d->kind == DATA_SPARSE) return b * (d->n + d->p + 2);

@@ -49,5 +49,22 @@ SEXP C_missing_posterior(SEXP x, SEXP mu, SEXP unit, SEXP patterns, SEXP w,
                          SEXP sigma2, SEXP want_cov, SEXP want_loglik);
 SEXP C_missing_em(SEXP x, SEXP mu, SEXP unit, SEXP patterns, SEXP w,
                   SEXP sigma2, SEXP fix_mu, SEXP fix_sigma2);
+SEXP C_data_covariance(SEXP x, SEXP mu, SEXP unit);
+SEXP C_lvae_cov_times(SEXP s, SEXP x, SEXP mu, SEXP unit, SEXP q);
+SEXP C_lvae_terms(SEXP p, SEXP ww, SEXP wsw, SEXP wsv, SEXP vsv, SEXP d,
+                  SEXP sigma2, SEXP trace);
+SEXP C_lvae_ascend(SEXP s, SEXP x, SEXP mu, SEXP unit, SEXP w, SEXP sigma2,
+                   SEXP trace, SEXP beta, SEXP rotate, SEXP fix_sigma2);
+SEXP C_lvae_profile(SEXP s, SEXP x, SEXP mu, SEXP unit, SEXP w, SEXP sigma2,
+                    SEXP trace, SEXP beta, SEXP fix_sigma2);
+SEXP C_lvae_noise(SEXP values, SEXP p, SEXP trace, SEXP beta);
+SEXP C_lvae_gradient(SEXP s, SEXP x, SEXP mu, SEXP unit, SEXP k, SEXP theta,
+                     SEXP trace, SEXP beta, SEXP fix_sigma2);
+SEXP C_adam_climb(SEXP state, SEXP gradient, SEXP learning_rate);
+SEXP C_lvae_epoch(SEXP x, SEXP mu, SEXP unit, SEXP k, SEXP state, SEXP epoch,
+                  SEXP beta, SEXP fix_sigma2, SEXP learning_rate, SEXP batch,
+                  SEXP samples, SEXP key);
+SEXP C_lvae_observe(SEXP x, SEXP mu, SEXP unit, SEXP w, SEXP vt, SEXP d,
+                    SEXP samples, SEXP key);
 
 #endif

@@ -314,13 +314,13 @@ test_that("continued fits do not grow with the fits before them", {
 test_that("a fit that has not converged says so, and how to go on", {
   x <- model_data(60, 8, 2)
   expect_warning(fit <- em(x, 2, maxit = 2),
-                 "EM has not converged after 2 maps; `update(fit, maxit = )` continues it.",
+                 "EM has not converged after 2 EM maps; `update(fit, maxit = )` continues it.",
                  fixed = TRUE)
   expect_false(fit$converged)
   expect_output(print(fit), "EM, 2 maps, not converged", fixed = TRUE)
   fit <- expect_no_warning_of(em(x, 2))
   expect_output(print(fit), paste0("EM, ", fit$iterations, " maps, converged"), fixed = TRUE)
-  expect_warning(fit <- em(x, 2, maxit = 1), "after 1 maps")
+  expect_warning(fit <- em(x, 2, maxit = 1), "after 1 EM map;")
   expect_identical(fit$iterations, 1L)
   expect_true(is.finite(fit$loglik))
 })
@@ -333,8 +333,8 @@ test_that("an interrupt ends the loop with the last finished state", {
     list(loglik = state$loglik + 1, sigma2 = 2, maps = 1L)
   }
   expect_warning(
-    run <- elbo:::iterate(list(loglik = 0, sigma2 = 1), step, em_control(progress = FALSE),
-                          n = 1),
+    run <- elbo:::iterate_em(list(loglik = 0, sigma2 = 1, maps = 1L), step,
+                             em_control(progress = FALSE), n = 1),
     "Interrupted after 5 EM maps; .* `update\\(fit, maxit = \\)` continues it"
   )
   expect_identical(run$state$loglik, 4)
@@ -351,8 +351,8 @@ test_that("a step that loses likelihood ends the loop and is not taken", {
   step <- function(state, left) {
     list(loglik = values[state$at + 1], at = state$at + 1, sigma2 = 1, maps = 1L)
   }
-  run <- elbo:::iterate(list(loglik = 0, at = 0, sigma2 = 1), step,
-                        em_control(progress = FALSE), n = 1)
+  run <- elbo:::iterate_em(list(loglik = 0, at = 0, sigma2 = 1, maps = 1L), step,
+                           em_control(progress = FALSE), n = 1)
   expect_true(run$converged)
   expect_identical(run$state$loglik, 5)
   expect_identical(run$history$loglik, c(0, 3, 5, 5))

@@ -1,0 +1,201 @@
+# Methods of linear VAEs. A linear VAE is a pPCA model with an encoder of its own,
+# so that simulate(), impute(), logLik(), nobs() and others are those of ppca; here
+# is what the encoder changes.
+
+check_complete <- function(data, arg = "newdata") {
+  if (data$missing) {
+    abort_arg(arg, "have no missing cells: the encoder needs every feature. impute() fills them in")
+  }
+  data
+}
+
+# Mean of q for each row of conformed data, its expected squared error and its KL,
+# in nats and in units of the (scaled) features. `samples`: 0 for the expectation
+# in closed form.
+observe_rows <- function(object, data, samples = 0L) {
+  check_complete(data)
+  sd <- if (is.null(object$scale)) rep(1, object$p) else unname(object$scale)
+  s <- 2^floor(log2(sqrt(object$sigma2) + max(abs(object$loadings))))
+  key <- if (samples > 0) sample.int(.Machine$integer.max, 2L) else c(0L, 0L)
+  out <- .Call(C_lvae_observe, data$x, unname(object$mean), 1 / (sd * s),
+               unname(object$loadings) / s, t(unname(object$V)) * s, unname(object$D),
+               samples, key)
+  out$error <- out$error * s^2
+  out
+}
+
+#' Latent positions and reconstructions from a linear VAE
+#'
+#' @inheritParams predict.ppca
+#' @param object a fitted [linear_vae()] model.
+#' @param newdata a matrix, data frame or sparse matrix with the features of the
+#'   fit, without missing cells.
+#' @param type `"latent"` for the means of q(z | x), V (x - mu), n x k;
+#'   `"reconstruction"` for mu + W V (x - mu), n x p, on the scale of the data.
+#' @return A matrix with one row per row of `newdata`. Without `newdata`, that of
+#'   the data the model was fitted to.
+#' @examples
+#' fit <- linear_vae(iris[1:4], k = 2)
+#' head(predict(fit, iris))
+#' head(predict(fit, iris, type = "reconstruction"))
+#' @export
+predict.linear_vae <- function(object, newdata = NULL,
+                               type = c("latent", "reconstruction"), ...) {
+  predict.ppca(object, newdata, type, ...)
+}
+
+#' @rdname posterior
+#' @export
+posterior.linear_vae <- function(object, newdata = NULL, ...) {
+  check_dots_empty(...)
+  mean <- if (is.null(newdata)) object$scores else
+    latent_of(object, conform(object, newdata))
+  k <- object$k
+  latent <- names(object$D)
+  structure(
+    list(mean = mean,
+         variance = matrix(object$D, nrow(mean), k, byrow = TRUE,
+                           dimnames = list(rownames(mean), latent)),
+         cov = array(diag(object$D, k), c(k, k, 1), dimnames = list(latent, latent, NULL)),
+         pattern = rep(1L, nrow(mean))),
+    class = "latent_posterior"
+  )
+}
+
+#' @rdname coef.ppca
+#' @export
+coef.linear_vae <- function(object, ...) {
+  object[c("loadings", "V", "D", "mean", "sigma2",
+           if (!is.null(object$scale)) "scale")]
+}
+
+#' Refit a linear VAE, or continue its training
+#'
+#' With `maxit` or `tol`, coordinate ascent and L-BFGS go on from where they
+#' stopped, up to `maxit` rounds or evaluations in all; with `epochs`, Adam goes on
+#' up to that many epochs in all, bit for bit as if it had never stopped. Other
+#' arguments change the call, as [stats::update()] does, and fit anew. The data are
+#' those in the fit (`keep_data = TRUE`) or are looked up under the name used in
+#' the call.
+#'
+#' @param object a fitted [linear_vae()] model.
+#' @param ... arguments of [linear_vae()] to change.
+#' @param epochs total number of epochs, those already made included.
+#' @param maxit total number of rounds or evaluations, likewise.
+#' @param tol new tolerance, see [train_control()].
+#' @return A fitted model.
+#' @examples
+#' x <- mnist1000$x[1:200, ] / 255
+#' fit <- linear_vae(x, k = 3, optimizer = "adam",
+#'                   control = train_control(epochs = 20, learning_rate = 0.01))
+#' fit <- update(fit, epochs = 100)
+#' fit$iterations
+#' update(fit, optimizer = "exact")
+#' @export
+update.linear_vae <- function(object, ..., epochs = NULL, maxit = NULL, tol = NULL) {
+  changed <- as.list(match.call(expand.dots = FALSE)$...)
+  update_training(object, changed, linear_vae, epochs, maxit, tol, parent.frame())
+}
+
+# update() of a model trained by train_control(): goes on where only the limits of
+# the iteration change.
+update_training <- function(object, changed, fitter, epochs, maxit, tol, env) {
+  goes_on <- object$optimizer %in% c("em", "lbfgs", "adam") && !length(changed)
+  asked <- list(epochs = epochs, maxit = maxit, tol = tol)
+  asked <- asked[!vapply(asked, is.null, logical(1))]
+  limit <- if (object$optimizer == "adam") "epochs" else "maxit"
+  if (goes_on && !is.null(asked[[limit]])) {
+    total <- check_count(asked[[limit]], limit)
+    if (total <= object$iterations) return(object)
+  }
+  settings <- object$control
+  settings[names(asked)] <- asked
+  control <- do.call(train_control, settings)
+  shown <- if (length(asked)) as.call(c(quote(train_control), asked))
+  if (goes_on && length(asked)) control$resume <- object
+  refit(object, changed, fitter, control, shown, env)
+}
+
+# ---- printing ------------------------------------------------------------
+
+#' @export
+print.linear_vae <- function(x, ...) {
+  cat("Linear VAE: ", x$n, " observations, ", x$p, " features, k = ", x$k, "\n", sep = "")
+  cat("Fitted by ", describe_training(x), "\n", sep = "")
+  if (!is.null(x$transform)) cat("Transform: ", format(x$transform), "\n", sep = "")
+  cat(sprintf("Noise variance sigma2: %s%s\n", format(x$sigma2, digits = 4),
+              if (x$fixed) " (fixed)" else ""))
+  if (x$beta != 1) cat("Weight of the KL, beta: ", format(x$beta), "\n", sep = "")
+  cat(sprintf("ELBO: %s nats per observation = %s reconstruction - %s KL%s\n",
+              format(x$elbo, digits = 7), format(x$reconstruction, digits = 7),
+              format(x$kl, digits = 4),
+              if (is.null(x$transform)) "" else
+                sprintf(" + %s log-Jacobian", format(x$log_jacobian, digits = 5))))
+  gap <- elbo_gap(x)
+  cat(sprintf("Log-likelihood - ELBO: %s (rotation %s, posterior %s)\n",
+              format_gap(gap$total), format_gap(gap$rotation), format_gap(gap$posterior)))
+  idle <- sum(x$kl_dimensions < 0.01)
+  cat(sprintf("Dimensions with a mean KL below 0.01: %d of %d\n", idle, x$k))
+  invisible(x)
+}
+
+# Rounding may leave a gap of nothing as a tiny number of either sign.
+format_gap <- function(gap) format(if (abs(gap) < 5e-7) 0 else signif(gap, 3))
+
+describe_training <- function(x) {
+  if (x$optimizer == "ppca") return("pPCA, with the encoder that is best for it")
+  if (x$optimizer == "exact") return("eigen-decomposition (the global maximum)")
+  how <- switch(x$optimizer,
+    em = sprintf("coordinate ascent, %d rounds", x$iterations),
+    lbfgs = sprintf("L-BFGS, %d evaluations", x$iterations),
+    adam = sprintf("Adam, %d epochs", x$iterations)
+  )
+  paste0(how, if (x$objective == "stochastic") " on the stochastic ELBO",
+         if (isTRUE(x$converged)) ", converged" else
+           if (isFALSE(x$converged)) ", not converged")
+}
+
+# What the ELBO loses to the log-likelihood, per observation: with M = W'W + sigma2 I,
+# `rotation` is 1/2 (log|diag M| - log|M|), the KL from the exact posterior of the
+# best diagonal one; `posterior` is what V and D lose to that best one.
+elbo_gap <- function(object) {
+  total <- object$loglik / object$n - object$elbo
+  m <- object$moments$ww + diag(object$sigma2, object$k)
+  rotation <- 0.5 * (sum(log(diag(m))) - as.numeric(determinant(m)$modulus))
+  list(total = total, rotation = rotation, posterior = total - rotation)
+}
+
+#' Summary of a linear VAE
+#'
+#' @param object a fitted [linear_vae()] model.
+#' @param ... unused.
+#' @return An object of class `summary.linear_vae`: a list with the `fit` without
+#'   its scores, the `gap` between log-likelihood and ELBO (`total`, `rotation`,
+#'   `posterior`, see [posterior_collapse()]), and `dimensions`, a data frame with,
+#'   for each latent dimension, the squared length of its column of W, the variance
+#'   of its posterior mean over the data, its posterior variance D, and its KL.
+#' @examples
+#' summary(linear_vae(iris[1:4], k = 2))
+#' @export
+summary.linear_vae <- function(object, ...) {
+  dimensions <- data.frame(
+    length2 = diag(object$moments$ww), active_variance = diag(object$moments$vsv),
+    posterior_variance = unname(object$D), kl = unname(object$kl_dimensions),
+    row.names = names(object$D)
+  )
+  fit <- object
+  fit$scores <- fit$x <- NULL
+  structure(list(fit = fit, gap = elbo_gap(object), dimensions = dimensions),
+            class = "summary.linear_vae")
+}
+
+#' @export
+print.summary.linear_vae <- function(x, ...) {
+  cat("Call: ", paste(deparse(x$fit$call), collapse = "\n  "), "\n", sep = "")
+  print.linear_vae(x$fit)
+  cat("\n")
+  print(utils::head(x$dimensions, 10), digits = 4)
+  more <- nrow(x$dimensions) - 10
+  if (more > 0) cat("... and", more, "more dimensions\n")
+  invisible(x)
+}

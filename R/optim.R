@@ -1,0 +1,49 @@
+# R's L-BFGS-B as an ascent that loses nothing: of all points it looks at, the best
+# is kept, so that an interrupt or the limit of evaluations gives that.
+
+# evaluate(theta) returns a list with `objective`, `gradient`, `row` (of the history)
+# and what else is wanted of the best point; NULL where the objective is not finite.
+climb_lbfgs <- function(theta, evaluate, control, done) {
+  best <- last <- NULL
+  count <- done
+  rows <- list()
+  bar <- progress_start(control$progress, control$maxit, "L-BFGS")
+  on.exit(progress_end(bar))
+  look <- function(theta) {
+    if (identical(theta, last$theta)) return(last)
+    if (count >= control$maxit) {
+      stop(structure(class = c("elbo_limit", "error", "condition"),
+                     list(message = "the limit of evaluations", call = NULL)))
+    }
+    count <<- count + 1L
+    progress_update(bar, count)
+    to <- evaluate(theta)
+    if (is.null(to)) {           # far out: low, but a number to turn back from
+      to <- list(objective = best$objective - 1e6, gradient = numeric(length(theta)))
+    }
+    last <<- c(list(theta = theta), to)
+    if (is.null(best) || to$objective > best$objective) {
+      best <<- last
+      rows[[length(rows) + 1]] <<- c(iteration = count, to$row)
+    }
+    last
+  }
+  run <- function(from) {
+    stats::optim(from, function(theta) -look(theta)$objective,
+                 function(theta) -look(theta)$gradient, method = "L-BFGS-B",
+                 control = list(maxit = control$maxit, lmm = 10,
+                                factr = max(control$tol / .Machine$double.eps, 1)))
+  }
+  outcome <- tryCatch({
+    # A line search may fail where the memory misleads it: then once more without.
+    if (run(theta)$convergence != 0) run(best$theta)
+    "converged"
+  }, interrupt = function(condition) "interrupted",
+  elbo_limit = function(condition) "limit")
+  tell_outcome(outcome, count,
+               list(name = "L-BFGS", unit = "evaluation", argument = "maxit"))
+  history <- as.data.frame(do.call(rbind, rows))
+  history$iteration <- as.integer(history$iteration)
+  list(best = best, converged = outcome == "converged", iterations = as.integer(count),
+       history = history)
+}

@@ -1,0 +1,504 @@
+/* The linear VAE; see linear_vae.h for the model and the contract. */
+#include <math.h>
+#include <string.h>
+
+#include "linalg.h"
+#include "linear_vae.h"
+#include "status.h"
+
+static const double LOG_2PI = 1.8378770664093454836;
+
+typedef struct { double *w, *vt, *log_d, *log_sigma2; } parts;
+
+static parts split(size_t p, size_t k, double *theta)
+{
+  double *vt = theta + p * k, *log_d = vt + p * k;
+  return (parts) {theta, vt, log_d, log_d + k};
+}
+
+static size_t theta_size(size_t p, size_t k)
+{
+  return 2 * p * k + k + 1;
+}
+
+/* c (k x k) = a'b for p x k matrices. */
+static void cross(size_t p, size_t k, const double *a, const double *b,
+                  double *c)
+{
+  la_gemm('T', 'N', k, k, p, 1.0, a, p, b, p, 0.0, c, k);
+}
+
+/* sum_ij a_ij b_ij, which is tr(A'B) */
+static double dot(size_t n, const double *a, const double *b)
+{
+  double sum = 0.0;
+  for (size_t i = 0; i < n; i++) sum += a[i] * b[i];
+  return sum;
+}
+
+/* ---- terms ------------------------------------------------------------- */
+
+void lvae_cov_times(const lvae_cov *cov, const double *q, size_t b, double *z,
+                    double *work)
+{
+  size_t p = cov->p;
+  if (cov->s) la_gemm('N', 'N', p, b, p, 1.0, cov->s, p, q, p, 0.0, z, p);
+  else data_cov_times(cov->data, q, b, z, work);
+}
+
+size_t lvae_cov_work(const lvae_cov *cov, size_t b)
+{
+  return cov->s ? 0 : data_cov_times_work(cov->data, b);
+}
+
+static double reconstruction(size_t p, double error, double sigma2)
+{
+  return -0.5 * (error / sigma2 + (double) p * (LOG_2PI + log(sigma2)));
+}
+
+lvae_terms lvae_elbo(size_t p, size_t k, const lvae_moments *m, double *kl_j)
+{
+  lvae_terms terms = {m->trace + dot(k * k, m->ww, m->vsv), 0.0, 0.0};
+  for (size_t j = 0; j < k; j++) {
+    size_t jj = j + j * k;
+    double kl = 0.5 * (m->d[j] - log(m->d[j]) + m->vsv[jj] - 1.0);
+    terms.error += m->ww[jj] * m->d[j] - 2.0 * m->wsv[jj];
+    terms.kl += kl;
+    if (kl_j) kl_j[j] = kl;
+  }
+  terms.reconstruction = reconstruction(p, terms.error, m->sigma2);
+  return terms;
+}
+
+int lvae_loglik(size_t p, size_t k, const double *ww, const double *wsw,
+                double sigma2, double trace, double *loglik, double *work)
+{
+  double *m = work, *a = m + k * k;
+  memcpy(m, ww, k * k * sizeof *m);
+  memcpy(a, wsw, k * k * sizeof *a);
+  for (size_t j = 0; j < k; j++) m[j + j * k] += sigma2;
+  int status = la_cholesky(k, m, k);
+  if (status != ELBO_OK) return status;
+  la_cholesky_solve(k, k, m, k, a, k);                    /* M^-1 W'SW */
+  double logdet = ((double) p - (double) k) * log(sigma2), rest = trace;
+  for (size_t j = 0; j < k; j++) {
+    logdet += 2.0 * log(m[j + j * k]);
+    rest -= a[j + j * k];
+  }
+  *loglik = -0.5 * ((double) p * LOG_2PI + logdet + rest / sigma2);
+  return ELBO_OK;
+}
+
+/* mix = V S V' + D */
+static void second_moment(size_t k, const double *vsv, const double *d,
+                          double *mix)
+{
+  memcpy(mix, vsv, k * k * sizeof *mix);
+  for (size_t j = 0; j < k; j++) mix[j + j * k] += d[j];
+}
+
+/* ---- gradient ---------------------------------------------------------- */
+
+/* dObjective / d log D_j = D_j (beta (1 / D_j - 1) - (W'W)_jj / sigma2) / 2 */
+static double log_d_gradient(double d, double ww, double sigma2, double beta)
+{
+  return 0.5 * (beta * (1.0 - d) - d * ww / sigma2);
+}
+
+size_t lvae_gradient_work(const lvae_cov *cov, size_t k)
+{
+  return 2 * cov->p * k + 4 * k * k + k + lvae_cov_work(cov, 2 * k);
+}
+
+lvae_terms lvae_gradient(const lvae_cov *cov, size_t k, const double *theta,
+                         double trace, double beta, int fix_sigma2,
+                         double *gradient, double *work)
+{
+  size_t p = cov->p, pk = p * k, kk = k * k;
+  parts at = split(p, k, (double *) theta), to = split(p, k, gradient);
+  double sigma2 = exp(*at.log_sigma2);
+  double *sw = work, *svt = sw + pk, *ww = svt + pk, *wsv = ww + kk;
+  double *vsv = wsv + kk, *mix = vsv + kk, *d = mix + kk;
+  lvae_cov_times(cov, at.w, 2 * k, sw, d + k);            /* S [W V'] */
+  cross(p, k, at.w, at.w, ww);
+  cross(p, k, at.w, svt, wsv);
+  cross(p, k, at.vt, svt, vsv);
+  for (size_t j = 0; j < k; j++) d[j] = exp(at.log_d[j]);
+  lvae_moments moments = {ww, wsv, vsv, d, sigma2, trace};
+  lvae_terms terms = lvae_elbo(p, k, &moments, NULL);
+
+  /* dW = [S V' - W (V S V' + D)] / sigma2 */
+  second_moment(k, vsv, d, mix);
+  memcpy(to.w, svt, pk * sizeof *to.w);
+  la_gemm('N', 'N', p, k, k, -1.0 / sigma2, at.w, p, mix, k, 1.0 / sigma2,
+          to.w, p);
+  /* dV' = S W / sigma2 - S V' (beta I + W'W / sigma2) */
+  for (size_t i = 0; i < kk; i++) mix[i] = ww[i] / sigma2;
+  for (size_t j = 0; j < k; j++) mix[j + j * k] += beta;
+  memcpy(to.vt, sw, pk * sizeof *to.vt);
+  la_gemm('N', 'N', p, k, k, -1.0, svt, p, mix, k, 1.0 / sigma2, to.vt, p);
+  for (size_t j = 0; j < k; j++)
+    to.log_d[j] = log_d_gradient(d[j], ww[j + j * k], sigma2, beta);
+  *to.log_sigma2 = fix_sigma2 ? 0.0
+                              : 0.5 * (terms.error / sigma2 - (double) p);
+  return terms;
+}
+
+/* ---- coordinate ascent ------------------------------------------------- */
+
+typedef struct {
+  double *sw, *ww, *wsw, *minv, *wsv, *vsv, *mix, *rest;
+  size_t leigen, lieigen;
+} ascent_work;
+
+static int lay_out(const lvae_cov *cov, size_t k, double *work, ascent_work *a,
+                   size_t *size, size_t *isize)
+{
+  size_t p = cov->p, kk = k * k, product = lvae_cov_work(cov, k);
+  int status = la_eigen_work(k, &a->leigen, &a->lieigen);
+  *size = p * k + 6 * kk + (product > a->leigen + k ? product : a->leigen + k);
+  *isize = a->lieigen;
+  if (!work) return status;
+  a->sw = work;
+  a->ww = a->sw + p * k;
+  a->wsw = a->ww + kk;
+  a->minv = a->wsw + kk;
+  a->wsv = a->minv + kk;
+  a->vsv = a->wsv + kk;
+  a->mix = a->vsv + kk;
+  a->rest = a->mix + kk;
+  return status;
+}
+
+int lvae_ascend_work(const lvae_cov *cov, size_t k, size_t *work, size_t *iwork)
+{
+  ascent_work a;
+  return lay_out(cov, k, NULL, &a, work, iwork);
+}
+
+/* to = W R with R the eigenvectors of W'W in decreasing order, each with the sign
+ * that leaves R nearest the identity; then ww = diag of to'to. */
+static int rotate_latent(size_t p, size_t k, const double *w, double *r,
+                         double *to, ascent_work *a, int *iwork)
+{
+  double *values = a->rest;
+  int status = la_eigen(k, a->ww, values, r, a->rest + k, a->leigen, iwork,
+                        a->lieigen);
+  if (status != ELBO_OK) return status;
+  for (size_t j = 0; j < k; j++)
+    if (r[j + j * k] < 0.0)
+      for (size_t i = 0; i < k; i++) r[i + j * k] = -r[i + j * k];
+  la_gemm('N', 'N', p, k, k, 1.0, w, p, r, k, 0.0, to, p);
+  memset(a->ww, 0, k * k * sizeof *a->ww);
+  for (size_t j = 0; j < k; j++)
+    a->ww[j + j * k] = dot(p, to + j * p, to + j * p);
+  return ELBO_OK;
+}
+
+/* V', D and the terms at w (p x k), from ww and S W. */
+static int encode(size_t p, size_t k, const double *w, double sigma2,
+                  double trace, double beta, ascent_work *a, double *vt,
+                  double *d, lvae_terms *terms)
+{
+  double s = beta * sigma2, logdet;
+  memcpy(a->minv, a->ww, k * k * sizeof *a->minv);
+  for (size_t j = 0; j < k; j++) {
+    double ww = a->ww[j + j * k];
+    a->minv[j + j * k] = ww + s;
+    d[j] = s / (ww + s);
+  }
+  int status = la_spd_inverse(k, a->minv, &logdet);
+  if (status != ELBO_OK) return status;
+  la_mirror(k, a->minv, k);
+  la_gemm('N', 'N', p, k, k, 1.0, w, p, a->minv, k, 0.0, vt, p);
+  cross(p, k, w, a->sw, a->wsw);
+  la_gemm('N', 'N', k, k, k, 1.0, a->wsw, k, a->minv, k, 0.0, a->wsv, k);
+  la_gemm('N', 'N', k, k, k, 1.0, a->minv, k, a->wsv, k, 0.0, a->vsv, k);
+  lvae_moments moments = {a->ww, a->wsv, a->vsv, d, sigma2, trace};
+  *terms = lvae_elbo(p, k, &moments, NULL);
+  return ELBO_OK;
+}
+
+/* W+ = S W M^-1 (V S V' + D)^-1 R' and sigma2+. As W+ (V S V' + D) = S V', the
+ * expected error is E(W+, V, D) = tr S - tr(W+'S V'). */
+static int decode(size_t p, size_t k, double trace, ascent_work *a,
+                  lvae_round *to)
+{
+  double *turn = a->wsv, *last = a->wsw;
+  second_moment(k, a->vsv, to->d, a->mix);
+  int status = la_cholesky(k, a->mix, k);
+  if (status != ELBO_OK) return status;
+  memcpy(turn, a->minv, k * k * sizeof *turn);
+  la_cholesky_solve(k, k, a->mix, k, turn, k);  /* (V S V' + D)^-1 M^-1 */
+  cross(p, k, a->sw, a->sw, a->mix);
+  la_gemm('N', 'T', k, k, k, 1.0, a->mix, k, turn, k, 0.0, a->vsv, k);
+  to->sigma2_next = (trace - dot(k * k, a->minv, a->vsv)) / (double) p;
+  if (to->r) la_gemm('N', 'N', k, k, k, 1.0, to->r, k, turn, k, 0.0, last, k);
+  else last = turn;
+  la_gemm('N', 'T', p, k, k, 1.0, a->sw, p, last, k, 0.0, to->w_next, p);
+  return ELBO_OK;
+}
+
+int lvae_ascend(const lvae_cov *cov, size_t k, const double *w, double sigma2,
+                double trace, double beta, int fix_sigma2, lvae_round *to,
+                double *work, int *iwork)
+{
+  size_t p = cov->p, size, isize;
+  ascent_work a;
+  int status = lay_out(cov, k, work, &a, &size, &isize);
+  if (status != ELBO_OK) return status;
+  cross(p, k, w, w, a.ww);
+  if (!to->r) memcpy(to->w, w, p * k * sizeof *w);
+  else status = rotate_latent(p, k, w, to->r, to->w, &a, iwork);
+  if (status != ELBO_OK) return status;
+  lvae_cov_times(cov, to->w, k, a.sw, a.rest);
+  status = encode(p, k, to->w, sigma2, trace, beta, &a, to->vt, to->d,
+                  &to->terms);
+  if (status == ELBO_OK) status = decode(p, k, trace, &a, to);
+  if (status != ELBO_OK) return status;
+  if (fix_sigma2) to->sigma2_next = sigma2;
+  return to->sigma2_next > 0.0 ? ELBO_OK : ELBO_NOT_POSITIVE;
+}
+
+int lvae_profile(const lvae_cov *cov, size_t k, const double *w, double sigma2,
+                 double trace, double beta, int fix_sigma2, double *vt,
+                 double *d, lvae_terms *terms, double *gradient, double *work)
+{
+  size_t p = cov->p, size, isize;
+  ascent_work a;
+  int status = lay_out(cov, k, work, &a, &size, &isize);
+  if (status != ELBO_OK) return status;
+  cross(p, k, w, w, a.ww);
+  lvae_cov_times(cov, w, k, a.sw, a.rest);
+  status = encode(p, k, w, sigma2, trace, beta, &a, vt, d, terms);
+  if (status != ELBO_OK) return status;
+  /* [S V' - W (V S V' + D)] / sigma2, with S V' = S W M^-1 */
+  second_moment(k, a.vsv, d, a.mix);
+  la_gemm('N', 'N', p, k, k, 1.0 / sigma2, a.sw, p, a.minv, k, 0.0, gradient, p);
+  la_gemm('N', 'N', p, k, k, -1.0 / sigma2, w, p, a.mix, k, 1.0, gradient, p);
+  gradient[p * k] = fix_sigma2 ? 0.0
+                               : 0.5 * (terms->error / sigma2 - (double) p);
+  return ELBO_OK;
+}
+
+/* ---- the optimum ------------------------------------------------------- */
+
+double lvae_noise(const double *values, size_t k, size_t p, double trace,
+                  double beta)
+{
+  double rest = trace, noise;
+  size_t q = 0;
+  for (; q < k; q++) {
+    /* the concave function at sigma2 = values[q] / beta: not below 0 left of
+     * its root */
+    double at = rest - ((double) p / beta - (double) q) * values[q];
+    if (at >= 0.0) break;
+    rest -= values[q];
+  }
+  noise = rest / ((double) p - beta * (double) q);
+  return noise > 0.0 ? noise : 0.0;
+}
+
+/* ---- training on rows -------------------------------------------------- */
+
+/* Rows that are worked on together. */
+static size_t block_rows(const elbo_data *data)
+{
+  size_t rows = data_block_rows(data);
+  return rows < 512 ? rows : 512;
+}
+
+typedef struct {
+  double *x, *residual;       /* m x p */
+  double *mean, *z, *noise;   /* m x k: V x, the sample, its noise */
+  double *slope;              /* m x k: residual W, then the gradient of z */
+} block_work;
+
+static block_work lay_out_block(const elbo_data *data, size_t k, double *work)
+{
+  size_t m = block_rows(data), mp = m * data->p, mk = m * k;
+  block_work b;
+  b.x = work;
+  b.residual = b.x + mp;
+  b.mean = b.residual + mp;
+  b.z = b.mean + mk;
+  b.noise = b.z + mk;
+  b.slope = b.noise + mk;
+  return b;
+}
+
+/* Beside the blocks: two numbers a dimension. */
+size_t lvae_rows_work(const elbo_data *data, size_t k)
+{
+  size_t m = block_rows(data);
+  return m * (2 * data->p + 4 * k) + 2 * k;
+}
+
+/* b->z = means plus noise of sample s, or the means alone where there are no
+ * samples; b->residual = W z - x. rows: their numbers, or NULL for first, ... */
+static void sample_residual(size_t m, size_t p, size_t k, const double *w,
+                            const double *sd, const int *rows, size_t first,
+                            uint32_t epoch, size_t s, size_t samples,
+                            rng_key key, block_work *b)
+{
+  memcpy(b->z, b->mean, m * k * sizeof *b->z);
+  if (samples > 0) {
+    for (size_t i = 0; i < m; i++)
+      rng_normals(key, epoch, (uint32_t) (rows ? (size_t) rows[i] : first + i),
+                  (uint32_t) s, k, b->noise + i, m);
+    for (size_t j = 0; j < k; j++)
+      for (size_t i = j * m; i < (j + 1) * m; i++)
+        b->z[i] += sd[j] * b->noise[i];
+  }
+  memcpy(b->residual, b->x, m * p * sizeof *b->residual);
+  la_gemm('N', 'T', m, p, k, 1.0, b->z, m, w, p, -1.0, b->residual, m);
+}
+
+/* Adds one block's part to the sums over the batch: of the squared error and
+ * |V x|^2 to terms; of residual'z to to->w; of x'(residual W + beta sigma2 V x)
+ * to to->vt; and of (residual W) * noise to to->log_d. */
+static void add_block(const elbo_data *data, size_t k, parts at,
+                      const double *sd, double sigma2, const int *rows,
+                      size_t first, size_t m, uint32_t epoch,
+                      const lvae_settings *set, parts to, lvae_terms *terms,
+                      block_work *b)
+{
+  size_t p = data->p, draws = set->samples > 0 ? set->samples : 1;
+  double share = 1.0 / (double) draws;
+  data_rows(data, first, m, rows, b->x, NULL, m);
+  la_gemm('N', 'N', m, k, p, 1.0, b->x, m, at.vt, p, 0.0, b->mean, m);
+  for (size_t s = 0; s < draws; s++) {
+    sample_residual(m, p, k, at.w, sd, rows, first, epoch, s, set->samples,
+                    set->key, b);
+    terms->error += share * dot(m * p, b->residual, b->residual);
+    la_gemm('T', 'N', p, k, m, share, b->residual, m, b->z, m, 1.0, to.w, p);
+    if (set->samples == 0) {
+      la_gemm('N', 'N', m, k, p, 1.0, b->residual, m, at.w, p, 0.0, b->slope, m);
+      continue;
+    }
+    /* z is no longer needed: the slope of this sample */
+    la_gemm('N', 'N', m, k, p, share, b->residual, m, at.w, p, 0.0, b->z, m);
+    for (size_t j = 0; j < k; j++)
+      to.log_d[j] += dot(m, b->z + j * m, b->noise + j * m);
+    if (s == 0) memcpy(b->slope, b->z, m * k * sizeof *b->slope);
+    else for (size_t i = 0; i < m * k; i++) b->slope[i] += b->z[i];
+  }
+  terms->kl += dot(m * k, b->mean, b->mean);
+  for (size_t i = 0; i < m * k; i++)
+    b->slope[i] += set->beta * sigma2 * b->mean[i];
+  la_gemm('T', 'N', p, k, m, 1.0, b->x, m, b->slope, m, 1.0, to.vt, p);
+}
+
+lvae_terms lvae_rows_gradient(const elbo_data *data, size_t k,
+                              const double *theta, const int *rows,
+                              size_t count, uint32_t epoch,
+                              const lvae_settings *set, double *gradient,
+                              double *work)
+{
+  size_t p = data->p, block = block_rows(data), size = theta_size(p, k);
+  parts at = split(p, k, (double *) theta), to = split(p, k, gradient);
+  double *sd = work, *ww = sd + k, sigma2 = exp(*at.log_sigma2);
+  double n = (double) count, down = -1.0 / (n * sigma2);
+  block_work b = lay_out_block(data, k, ww + k);
+  lvae_terms terms = {0.0, 0.0, 0.0};
+  memset(gradient, 0, size * sizeof *gradient);
+  for (size_t j = 0; j < k; j++) {
+    sd[j] = exp(0.5 * at.log_d[j]);
+    ww[j] = dot(p, at.w + j * p, at.w + j * p);
+  }
+  for (size_t i = 0; i < count; i += block) {
+    size_t m = count - i < block ? count - i : block;
+    add_block(data, k, at, sd, sigma2, rows ? rows + i : NULL, i, m, epoch, set,
+              to, &terms, &b);
+  }
+  terms.error /= n;
+  terms.kl *= 0.5 / n;
+  for (size_t i = 0; i < 2 * p * k; i++) gradient[i] *= down;
+  for (size_t j = 0; j < k; j++) {
+    double d = sd[j] * sd[j];
+    terms.kl += 0.5 * (d - at.log_d[j] - 1.0);
+    if (set->samples == 0) {
+      terms.error += d * ww[j];
+      for (size_t i = j * p; i < (j + 1) * p; i++)
+        to.w[i] -= at.w[i] * d / sigma2;
+      to.log_d[j] = log_d_gradient(d, ww[j], sigma2, set->beta);
+    } else {
+      to.log_d[j] = 0.5 * (sd[j] * down * to.log_d[j] + set->beta * (1.0 - d));
+    }
+  }
+  terms.reconstruction = reconstruction(p, terms.error, sigma2);
+  *to.log_sigma2 = set->fix_sigma2 ? 0.0
+                                   : 0.5 * (terms.error / sigma2 - (double) p);
+  return terms;
+}
+
+size_t lvae_epoch_work(const elbo_data *data, size_t k)
+{
+  return lvae_rows_work(data, k) + theta_size(data->p, k);
+}
+
+lvae_terms lvae_epoch(const elbo_data *data, size_t k, uint32_t epoch,
+                      const lvae_settings *set, double *theta, adam_state *adam,
+                      double *work, int *order)
+{
+  size_t n = data->n, size = theta_size(data->p, k);
+  int whole = set->batch >= n;
+  double *gradient = work, *rest = work + size;
+  lvae_terms mean = {0.0, 0.0, 0.0};
+  if (!whole) rng_permutation(set->key, epoch, n, order);
+  for (size_t i = 0; i < n; i += set->batch) {
+    size_t count = n - i < set->batch ? n - i : set->batch;
+    double share = (double) count / (double) n;
+    lvae_terms terms = lvae_rows_gradient(data, k, theta,
+                                          whole ? NULL : order + i, count,
+                                          epoch, set, gradient, rest);
+    adam_climb(size, theta, gradient, set->learning_rate, adam);
+    mean.error += share * terms.error;
+    mean.reconstruction += share * terms.reconstruction;
+    mean.kl += share * terms.kl;
+  }
+  return mean;
+}
+
+/* ---- observations ------------------------------------------------------ */
+
+/* to[i] += weight * sum of the squares of row i of a (m x c). */
+static void add_row_squares(size_t m, size_t c, const double *a, double weight,
+                            double *to)
+{
+  for (size_t j = 0; j < c; j++)
+    for (size_t i = 0; i < m; i++)
+      to[i] += weight * a[i + j * m] * a[i + j * m];
+}
+
+void lvae_observe(const elbo_data *data, size_t k, const double *w,
+                  const double *vt, const double *d, size_t samples,
+                  rng_key key, double *error, double *kl, double *mean,
+                  double *work)
+{
+  size_t p = data->p, n = data->n, block = block_rows(data);
+  size_t draws = samples > 0 ? samples : 1;
+  double *sd = work, spread = 0.0, base = 0.0;
+  block_work b = lay_out_block(data, k, work + 2 * k);
+  for (size_t j = 0; j < k; j++) {
+    sd[j] = sqrt(d[j]);
+    spread += d[j] * dot(p, w + j * p, w + j * p);
+    base += 0.5 * (d[j] - log(d[j]) - 1.0);
+  }
+  for (size_t i = 0; i < n; i += block) {
+    size_t m = n - i < block ? n - i : block;
+    data_rows(data, i, m, NULL, b.x, NULL, m);
+    la_gemm('N', 'N', m, k, p, 1.0, b.x, m, vt, p, 0.0, b.mean, m);
+    for (size_t r = 0; r < m; r++) {
+      error[i + r] = samples > 0 ? 0.0 : spread;
+      kl[i + r] = base;
+    }
+    for (size_t s = 0; s < draws; s++) {
+      sample_residual(m, p, k, w, sd, NULL, i, 0, s, samples, key, &b);
+      add_row_squares(m, p, b.residual, 1.0 / (double) draws, error + i);
+    }
+    add_row_squares(m, k, b.mean, 0.5, kl + i);
+    for (size_t j = 0; j < k; j++)
+      memcpy(mean + i + j * n, b.mean + j * m, m * sizeof *mean);
+  }
+}
