@@ -294,7 +294,12 @@ anderson_step <- function(map, unit, memory = 10L) {
     last_f <<- f
   }
   function(state, left = Inf) {
-    if (is.null(anchor)) anchor <<- state
+    # a noise variance that has moved far makes other units
+    if (is.null(anchor) || abs(log(state$sigma2 / anchor$sigma2)) > log(2)) {
+      anchor <<- state
+      last_x <<- NULL
+      held <<- 0L
+    }
     x <- flatten(state, anchor, unit)
     f <- flatten(state$successor, anchor, unit) - x
     remember(x, f)

@@ -177,7 +177,7 @@ check_optimizer <- function(asked) {
 fit_linear_vae <- function(raw, asked, start, control, call) {
   resume <- control$resume
   check_vae_start(start, ncol(raw), asked$k)
-  data <- covariance_data(raw, asked)
+  data <- covariance_data(raw, asked, form = asked$optimizer != "exact")
   if (asked$learn_sigma2 && asked$k >= min(data$n - data$centred, data$p)) {
     stop_rank(data, asked$k)
   }
@@ -203,15 +203,15 @@ fit_linear_vae <- function(raw, asked, start, control, call) {
 # ---- the problem in core units ------------------------------------------
 
 # prepare_data() with what the analytic ELBO needs of the data: the trace of S and,
-# where it is formed, S itself.
-covariance_data <- function(raw, asked) {
+# where it is to be formed and small enough, S itself.
+covariance_data <- function(raw, asked, form = TRUE) {
   x <- transform_forward(asked$transform, raw, arg = "x")
   data <- prepare_data(x, asked$center, asked$scale)
   if (data$missing) {
     abort_arg("x", "have no missing cells: the encoder needs every feature. ppca() fits such data, and impute() fills them in")
   }
   data$jacobian <- sum(transform_log_jacobian(asked$transform, x))
-  if (data$p <= min(data$n, 5000)) {
+  if (form && data$p <= min(data$n, 5000)) {
     data$s <- .Call(C_data_covariance, data$x, data$mu, data$unit)
     data$trace <- sum(diag(data$s))
   } else {
@@ -359,10 +359,11 @@ solve_vae_em <- function(data, asked, control, at) {
     words = list(name = "Coordinate ascent", unit = "round", argument = "maxit"),
     done = done
   )
-  best <- run$state$extra
-  check_vae_noise(run$state$sigma2, data, asked)
-  if (control$rotate) best[c("w", "vt")] <- fix_signs(best$w, best$vt)
-  c(best[c("w", "vt", "d", "beta")], list(sigma2 = run$state$sigma2),
+  end <- run$state
+  check_vae_noise(end$sigma2, data, asked)
+  w <- if (control$rotate) .Call(C_ppca_canonical, end$w) else end$w
+  c(list(w = w, sigma2 = end$sigma2, beta = end$extra$beta),
+    best_encoder(w, end$extra$beta * end$sigma2),
     run[c("converged", "iterations", "history")])
 }
 
@@ -370,17 +371,16 @@ done_before <- function(control) {
   if (is.null(control$resume)) 0L else control$resume$iterations
 }
 
-# One round as a map of list(w, sigma2); its objective is called loglik, as
-# evaluate_state() and the accelerations want it. `extra`: the state itself as the
-# round left it, rotated and with its encoder.
+# One round as a map of list(w, sigma2); the objective that it starts from is called
+# loglik, as evaluate_state() and the accelerations want it.
 ascent_map <- function(data, asked, control, beta) {
   function(at) {
     to <- .Call(C_lvae_ascend, data$s, data$x, data$mu, data$unit, at$w, at$sigma2,
                 data$trace, beta, control$rotate, !asked$learn_sigma2)
     objective <- to$terms$reconstruction - beta * to$terms$kl
     if (to$status != STATUS$ok || !is.finite(objective)) return(NULL)
-    list(w = to$w_next, mu = at$mu, sigma2 = to$sigma2_next, loglik = objective,
-         extra = c(to[c("w", "vt", "d", "terms")], list(beta = beta)))
+    list(w = to$w, mu = at$mu, sigma2 = to$sigma2, loglik = objective,
+         extra = list(terms = to$terms, beta = beta))
   }
 }
 
@@ -413,13 +413,6 @@ check_vae_noise <- function(sigma2, data, asked) {
   if (asked$learn_sigma2 && !(sigma2 > 1e-13 * data$trace / data$p)) {
     stop_rank(data, asked$k)
   }
-}
-
-# The largest entry of each column of w positive, and the encoder with it.
-fix_signs <- function(w, vt) {
-  largest <- max.col(t(abs(w)), ties.method = "first")
-  turn <- ifelse(w[cbind(largest, seq_len(ncol(w)))] < 0, -1, 1)
-  list(w * rep(turn, each = nrow(w)), vt * rep(turn, each = nrow(w)))
 }
 
 vae_row <- function(terms, sigma2, beta) {

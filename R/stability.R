@@ -69,7 +69,7 @@ stability.ppca <- function(object, sigma2 = NULL, ...) {
     data.frame(direction = seq_along(lambda), eigenvalue = lambda, in_use = in_use,
                curvature = curvature, stable = stable),
     class = c("stability", "data.frame"), sigma2 = noise, stable = all(stable),
-    free = free
+    free = free, known = length(lambda)
   )
 }
 
@@ -109,7 +109,9 @@ span_variances <- function(moments, sigma2) {
 
 #' @export
 print.stability <- function(x, ...) {
-  whole <- !is.null(attr(x, "stable")) && all(c("in_use", "stable") %in% names(x))
+  # rows or columns taken out of it are but a table
+  whole <- identical(attr(x, "known"), nrow(x)) &&
+    all(c("in_use", "stable") %in% names(x))
   if (whole) {
     cat(sprintf("Stationary point at sigma2 = %s: %d of %d directions in use, %d zero %s in W\n",
                 format(attr(x, "sigma2"), digits = 4), sum(x$in_use), nrow(x),

@@ -89,14 +89,6 @@ int lvae_loglik(size_t p, size_t k, const double *ww, const double *wsw,
   return ELBO_OK;
 }
 
-/* mix = V S V' + D */
-static void second_moment(size_t k, const double *vsv, const double *d,
-                          double *mix)
-{
-  memcpy(mix, vsv, k * k * sizeof *mix);
-  for (size_t j = 0; j < k; j++) mix[j + j * k] += d[j];
-}
-
 /* ---- gradient ---------------------------------------------------------- */
 
 /* dObjective / d log D_j = D_j (beta (1 / D_j - 1) - (W'W)_jj / sigma2) / 2 */
@@ -128,7 +120,8 @@ lvae_terms lvae_gradient(const lvae_cov *cov, size_t k, const double *theta,
   lvae_terms terms = lvae_elbo(p, k, &moments, NULL);
 
   /* dW = [S V' - W (V S V' + D)] / sigma2 */
-  second_moment(k, vsv, d, mix);
+  memcpy(mix, vsv, kk * sizeof *mix);
+  for (size_t j = 0; j < k; j++) mix[j + j * k] += d[j];
   memcpy(to.w, svt, pk * sizeof *to.w);
   la_gemm('N', 'N', p, k, k, -1.0 / sigma2, at.w, p, mix, k, 1.0 / sigma2,
           to.w, p);
@@ -146,134 +139,125 @@ lvae_terms lvae_gradient(const lvae_cov *cov, size_t k, const double *theta,
 
 /* ---- coordinate ascent ------------------------------------------------- */
 
+/* cov: of q, k x k, and its log-determinant. */
 typedef struct {
-  double *sw, *ww, *wsw, *minv, *wsv, *vsv, *mix, *rest;
-  size_t leigen, lieigen;
+  double *sw, *ww, *wsw, *minv, *wsv, *vsv, *cov, *mix, *rest;
+  double logdet;
 } ascent_work;
 
-static int lay_out(const lvae_cov *cov, size_t k, double *work, ascent_work *a,
-                   size_t *size, size_t *isize)
+static ascent_work lay_out(size_t p, size_t k, double *work)
 {
-  size_t p = cov->p, kk = k * k, product = lvae_cov_work(cov, k);
-  int status = la_eigen_work(k, &a->leigen, &a->lieigen);
-  *size = p * k + 6 * kk + (product > a->leigen + k ? product : a->leigen + k);
-  *isize = a->lieigen;
-  if (!work) return status;
-  a->sw = work;
-  a->ww = a->sw + p * k;
-  a->wsw = a->ww + kk;
-  a->minv = a->wsw + kk;
-  a->wsv = a->minv + kk;
-  a->vsv = a->wsv + kk;
-  a->mix = a->vsv + kk;
-  a->rest = a->mix + kk;
-  return status;
+  size_t kk = k * k;
+  ascent_work a = {.sw = work, .ww = work + p * k};
+  a.wsw = a.ww + kk;
+  a.minv = a.wsw + kk;
+  a.wsv = a.minv + kk;
+  a.vsv = a.wsv + kk;
+  a.cov = a.vsv + kk;
+  a.mix = a.cov + kk;
+  a.rest = a.mix + kk;
+  return a;
 }
 
-int lvae_ascend_work(const lvae_cov *cov, size_t k, size_t *work, size_t *iwork)
+size_t lvae_ascend_work(const lvae_cov *cov, size_t k)
 {
-  ascent_work a;
-  return lay_out(cov, k, NULL, &a, work, iwork);
+  return cov->p * k + 7 * k * k + lvae_cov_work(cov, k);
 }
 
-/* to = W R with R the eigenvectors of W'W in decreasing order, each with the sign
- * that leaves R nearest the identity; then ww = diag of to'to. */
-static int rotate_latent(size_t p, size_t k, const double *w, double *r,
-                         double *to, ascent_work *a, int *iwork)
+/* M^-1 and the moments of V = M^-1 W', and the covariance of q: full s M^-1, or its
+ * best diagonal s diag(M)^-1. One product S W. */
+static int encode(const lvae_cov *cov, size_t k, const double *w, double s,
+                  int full, ascent_work *a)
 {
-  double *values = a->rest;
-  int status = la_eigen(k, a->ww, values, r, a->rest + k, a->leigen, iwork,
-                        a->lieigen);
-  if (status != ELBO_OK) return status;
-  for (size_t j = 0; j < k; j++)
-    if (r[j + j * k] < 0.0)
-      for (size_t i = 0; i < k; i++) r[i + j * k] = -r[i + j * k];
-  la_gemm('N', 'N', p, k, k, 1.0, w, p, r, k, 0.0, to, p);
-  memset(a->ww, 0, k * k * sizeof *a->ww);
-  for (size_t j = 0; j < k; j++)
-    a->ww[j + j * k] = dot(p, to + j * p, to + j * p);
-  return ELBO_OK;
-}
-
-/* V', D and the terms at w (p x k), from ww and S W. */
-static int encode(size_t p, size_t k, const double *w, double sigma2,
-                  double trace, double beta, ascent_work *a, double *vt,
-                  double *d, lvae_terms *terms)
-{
-  double s = beta * sigma2, logdet;
-  memcpy(a->minv, a->ww, k * k * sizeof *a->minv);
-  for (size_t j = 0; j < k; j++) {
-    double ww = a->ww[j + j * k];
-    a->minv[j + j * k] = ww + s;
-    d[j] = s / (ww + s);
-  }
+  size_t p = cov->p, kk = k * k;
+  double logdet;
+  cross(p, k, w, w, a->ww);
+  lvae_cov_times(cov, w, k, a->sw, a->rest);
+  memcpy(a->minv, a->ww, kk * sizeof *a->minv);
+  for (size_t j = 0; j < k; j++) a->minv[j + j * k] += s;
   int status = la_spd_inverse(k, a->minv, &logdet);
   if (status != ELBO_OK) return status;
   la_mirror(k, a->minv, k);
-  la_gemm('N', 'N', p, k, k, 1.0, w, p, a->minv, k, 0.0, vt, p);
   cross(p, k, w, a->sw, a->wsw);
   la_gemm('N', 'N', k, k, k, 1.0, a->wsw, k, a->minv, k, 0.0, a->wsv, k);
   la_gemm('N', 'N', k, k, k, 1.0, a->minv, k, a->wsv, k, 0.0, a->vsv, k);
-  lvae_moments moments = {a->ww, a->wsv, a->vsv, d, sigma2, trace};
-  *terms = lvae_elbo(p, k, &moments, NULL);
+  if (full) {
+    for (size_t i = 0; i < kk; i++) a->cov[i] = s * a->minv[i];
+    a->logdet = (double) k * log(s) - logdet;
+    return ELBO_OK;
+  }
+  memset(a->cov, 0, kk * sizeof *a->cov);
+  a->logdet = 0.0;
+  for (size_t j = 0; j < k; j++) {
+    double d = s / (a->ww[j + j * k] + s);
+    a->cov[j + j * k] = d;
+    a->logdet += log(d);
+  }
   return ELBO_OK;
 }
 
-/* W+ = S W M^-1 (V S V' + D)^-1 R' and sigma2+. As W+ (V S V' + D) = S V', the
- * expected error is E(W+, V, D) = tr S - tr(W+'S V'). */
-static int decode(size_t p, size_t k, double trace, ascent_work *a,
-                  lvae_round *to)
+/* The terms of the ELBO for a q with that covariance. */
+static lvae_terms encoded_terms(size_t p, size_t k, double sigma2, double trace,
+                                const ascent_work *a)
 {
-  double *turn = a->wsv, *last = a->wsw;
-  second_moment(k, a->vsv, to->d, a->mix);
+  size_t kk = k * k;
+  lvae_terms terms = {trace + dot(kk, a->ww, a->vsv) + dot(kk, a->ww, a->cov),
+                      0.0, -a->logdet};
+  for (size_t jj = 0; jj < kk; jj += k + 1) {
+    terms.error -= 2.0 * a->wsv[jj];
+    terms.kl += a->cov[jj] + a->vsv[jj] - 1.0;
+  }
+  terms.kl *= 0.5;
+  terms.reconstruction = reconstruction(p, terms.error, sigma2);
+  return terms;
+}
+
+/* W+ = S W M^-1 (V S V' + C)^-1 and sigma2+, C the covariance of q. As
+ * W+ (V S V' + C) = S V', the expected error is E(W+, V, C) = tr S - tr(W+'S V'). */
+static int decode(size_t p, size_t k, double trace, ascent_work *a,
+                  double *w_next, double *sigma2_next)
+{
+  size_t kk = k * k;
+  double *turn = a->wsv;
+  for (size_t i = 0; i < kk; i++) a->mix[i] = a->vsv[i] + a->cov[i];
   int status = la_cholesky(k, a->mix, k);
   if (status != ELBO_OK) return status;
-  memcpy(turn, a->minv, k * k * sizeof *turn);
-  la_cholesky_solve(k, k, a->mix, k, turn, k);  /* (V S V' + D)^-1 M^-1 */
-  cross(p, k, a->sw, a->sw, a->mix);
-  la_gemm('N', 'T', k, k, k, 1.0, a->mix, k, turn, k, 0.0, a->vsv, k);
-  to->sigma2_next = (trace - dot(k * k, a->minv, a->vsv)) / (double) p;
-  if (to->r) la_gemm('N', 'N', k, k, k, 1.0, to->r, k, turn, k, 0.0, last, k);
-  else last = turn;
-  la_gemm('N', 'T', p, k, k, 1.0, a->sw, p, last, k, 0.0, to->w_next, p);
+  memcpy(turn, a->minv, kk * sizeof *turn);
+  la_cholesky_solve(k, k, a->mix, k, turn, k);  /* (V S V' + C)^-1 M^-1 */
+  la_gemm('N', 'T', p, k, k, 1.0, a->sw, p, turn, k, 0.0, w_next, p);
+  cross(p, k, a->sw, w_next, a->mix);           /* W'S W+ */
+  *sigma2_next = (trace - dot(kk, a->minv, a->mix)) / (double) p;
   return ELBO_OK;
 }
 
 int lvae_ascend(const lvae_cov *cov, size_t k, const double *w, double sigma2,
-                double trace, double beta, int fix_sigma2, lvae_round *to,
-                double *work, int *iwork)
+                double trace, double beta, int rotate, int fix_sigma2,
+                double *w_next, double *sigma2_next, lvae_terms *terms,
+                double *work)
 {
-  size_t p = cov->p, size, isize;
-  ascent_work a;
-  int status = lay_out(cov, k, work, &a, &size, &isize);
+  ascent_work a = lay_out(cov->p, k, work);
+  int status = encode(cov, k, w, beta * sigma2, rotate, &a);
   if (status != ELBO_OK) return status;
-  cross(p, k, w, w, a.ww);
-  if (!to->r) memcpy(to->w, w, p * k * sizeof *w);
-  else status = rotate_latent(p, k, w, to->r, to->w, &a, iwork);
+  *terms = encoded_terms(cov->p, k, sigma2, trace, &a);
+  status = decode(cov->p, k, trace, &a, w_next, sigma2_next);
   if (status != ELBO_OK) return status;
-  lvae_cov_times(cov, to->w, k, a.sw, a.rest);
-  status = encode(p, k, to->w, sigma2, trace, beta, &a, to->vt, to->d,
-                  &to->terms);
-  if (status == ELBO_OK) status = decode(p, k, trace, &a, to);
-  if (status != ELBO_OK) return status;
-  if (fix_sigma2) to->sigma2_next = sigma2;
-  return to->sigma2_next > 0.0 ? ELBO_OK : ELBO_NOT_POSITIVE;
+  if (fix_sigma2) *sigma2_next = sigma2;
+  return *sigma2_next > 0.0 ? ELBO_OK : ELBO_NOT_POSITIVE;
 }
 
 int lvae_profile(const lvae_cov *cov, size_t k, const double *w, double sigma2,
                  double trace, double beta, int fix_sigma2, double *vt,
                  double *d, lvae_terms *terms, double *gradient, double *work)
 {
-  size_t p = cov->p, size, isize;
-  ascent_work a;
-  int status = lay_out(cov, k, work, &a, &size, &isize);
+  size_t p = cov->p;
+  ascent_work a = lay_out(p, k, work);
+  int status = encode(cov, k, w, beta * sigma2, 0, &a);
   if (status != ELBO_OK) return status;
-  cross(p, k, w, w, a.ww);
-  lvae_cov_times(cov, w, k, a.sw, a.rest);
-  status = encode(p, k, w, sigma2, trace, beta, &a, vt, d, terms);
-  if (status != ELBO_OK) return status;
+  *terms = encoded_terms(p, k, sigma2, trace, &a);
+  la_gemm('N', 'N', p, k, k, 1.0, w, p, a.minv, k, 0.0, vt, p);
+  for (size_t j = 0; j < k; j++) d[j] = a.cov[j + j * k];
   /* [S V' - W (V S V' + D)] / sigma2, with S V' = S W M^-1 */
-  second_moment(k, a.vsv, d, a.mix);
+  for (size_t i = 0; i < k * k; i++) a.mix[i] = a.vsv[i] + a.cov[i];
   la_gemm('N', 'N', p, k, k, 1.0 / sigma2, a.sw, p, a.minv, k, 0.0, gradient, p);
   la_gemm('N', 'N', p, k, k, -1.0 / sigma2, w, p, a.mix, k, 1.0, gradient, p);
   gradient[p * k] = fix_sigma2 ? 0.0

@@ -71,28 +71,23 @@ int lvae_profile(const lvae_cov *cov, size_t k, const double *w, double sigma2,
                  double trace, double beta, int fix_sigma2, double *vt,
                  double *d, lvae_terms *terms, double *gradient, double *work);
 
-/* One round of coordinate ascent by the stationary equations, s = beta sigma2:
+/* One round of coordinate ascent by the stationary equations, with s = beta sigma2
+ * and M = W'W + s I:
  *
- *   W  <- W R, W'W diagonal     (where R is asked for; the finite form of the
- *                                proof of Theorem 1)
- *   V   = (W'W + s I)^-1 W',   D = s (diag(W'W) + s)^-1
+ *   W  <- W R, W'W diagonal       (if rotate; the finite form of Theorem 1's proof)
+ *   V   = M^-1 W',   D = s diag(M)^-1
  *   W+  = S V' (V S V' + D)^-1
  *   sigma2+ = E(W+, V, D) / p     (unless fixed)
  *
- * The terms are those of (W, V, D, sigma2), before the last two lines. W+ is in
- * the frame of the W that was passed: turned back by R'. */
-typedef struct {
-  double *w, *vt, *d;         /* p x k, p x k, k */
-  double *r;                  /* k x k, or NULL: do not rotate */
-  double *w_next, sigma2_next;
-  lvae_terms terms;
-} lvae_round;
-
+ * The terms are those of (W, V, D, sigma2), before the last two lines. The rotation
+ * is not carried out: in the rotated frame D = s M^-1, so that a q with the full
+ * covariance s M^-1 gives the same terms, and a W+ that is turned back by R'.
+ * Work: lvae_ascend_work() doubles. */
 int lvae_ascend(const lvae_cov *cov, size_t k, const double *w, double sigma2,
-                double trace, double beta, int fix_sigma2, lvae_round *to,
-                double *work, int *iwork);
-int lvae_ascend_work(const lvae_cov *cov, size_t k, size_t *work,
-                     size_t *iwork);
+                double trace, double beta, int rotate, int fix_sigma2,
+                double *w_next, double *sigma2_next, lvae_terms *terms,
+                double *work);
+size_t lvae_ascend_work(const lvae_cov *cov, size_t k);
 
 /* The noise variance that maximises the objective over all W, V and D, given
  * the k leading eigenvalues of S and its trace: the root of the concave

@@ -99,31 +99,24 @@ SEXP C_lvae_terms(SEXP p_, SEXP ww, SEXP wsw, SEXP wsv, SEXP vsv, SEXP d,
 SEXP C_lvae_ascend(SEXP s, SEXP x, SEXP mu, SEXP unit, SEXP w, SEXP sigma2,
                    SEXP trace, SEXP beta, SEXP rotate, SEXP fix_sigma2)
 {
-  static const char *names[] =
-    {"w", "vt", "w_next", "d", "sigma2_next", "terms", "status", "r"};
+  static const char *names[] = {"w", "sigma2", "terms", "status"};
   elbo_data data;
   lvae_cov cov = glue_cov(s, x, mu, unit, &data);
-  size_t k = columns(w, cov.p, "w"), work, iwork;
-  int turn = glue_flag(rotate, "rotate");
+  size_t k = columns(w, cov.p, "w");
+  double next = NA_REAL;
+  lvae_terms terms = {NA_REAL, NA_REAL, NA_REAL};
   check_cov_sizes(&cov, k);
-  SEXP out = PROTECT(glue_list(names, turn ? 8 : 7));
-  if (turn) SET_VECTOR_ELT(out, 7, Rf_allocMatrix(REALSXP, (int) k, (int) k));
-  for (int i = 0; i < 3; i++)
-    SET_VECTOR_ELT(out, i, Rf_allocMatrix(REALSXP, (int) cov.p, (int) k));
-  SET_VECTOR_ELT(out, 3, Rf_allocVector(REALSXP, (R_xlen_t) k));
-  lvae_round to = {REAL(VECTOR_ELT(out, 0)), REAL(VECTOR_ELT(out, 1)),
-                   REAL(VECTOR_ELT(out, 3)),
-                   turn ? REAL(VECTOR_ELT(out, 7)) : NULL,
-                   REAL(VECTOR_ELT(out, 2)), NA_REAL, {NA_REAL, NA_REAL, NA_REAL}};
-  int status = lvae_ascend_work(&cov, k, &work, &iwork);
-  if (status == ELBO_OK)
-    status = lvae_ascend(&cov, k, REAL(w), glue_number(sigma2, "sigma2"),
-                         glue_number(trace, "trace"), glue_number(beta, "beta"),
-                         glue_flag(fix_sigma2, "fix_sigma2"), &to,
-                         glue_doubles(work), glue_ints(iwork));
-  SET_VECTOR_ELT(out, 4, Rf_ScalarReal(to.sigma2_next));
-  SET_VECTOR_ELT(out, 5, glue_terms(to.terms));
-  SET_VECTOR_ELT(out, 6, Rf_ScalarInteger(status));
+  SEXP out = PROTECT(glue_list(names, 4));
+  SET_VECTOR_ELT(out, 0, Rf_allocMatrix(REALSXP, (int) cov.p, (int) k));
+  int status = lvae_ascend(&cov, k, REAL(w), glue_number(sigma2, "sigma2"),
+                           glue_number(trace, "trace"), glue_number(beta, "beta"),
+                           glue_flag(rotate, "rotate"),
+                           glue_flag(fix_sigma2, "fix_sigma2"),
+                           REAL(VECTOR_ELT(out, 0)), &next, &terms,
+                           glue_doubles(lvae_ascend_work(&cov, k)));
+  SET_VECTOR_ELT(out, 1, Rf_ScalarReal(next));
+  SET_VECTOR_ELT(out, 2, glue_terms(terms));
+  SET_VECTOR_ELT(out, 3, Rf_ScalarInteger(status));
   UNPROTECT(1);
   return out;
 }
@@ -135,20 +128,20 @@ SEXP C_lvae_profile(SEXP s, SEXP x, SEXP mu, SEXP unit, SEXP w, SEXP sigma2,
   static const char *names[] = {"vt", "d", "gradient", "terms", "status"};
   elbo_data data;
   lvae_cov cov = glue_cov(s, x, mu, unit, &data);
-  size_t k = columns(w, cov.p, "w"), work, iwork;
+  size_t k = columns(w, cov.p, "w");
   lvae_terms terms = {NA_REAL, NA_REAL, NA_REAL};
   check_cov_sizes(&cov, k);
   SEXP out = PROTECT(glue_list(names, 5));
   SET_VECTOR_ELT(out, 0, Rf_allocMatrix(REALSXP, (int) cov.p, (int) k));
   SET_VECTOR_ELT(out, 1, Rf_allocVector(REALSXP, (R_xlen_t) k));
   SET_VECTOR_ELT(out, 2, Rf_allocVector(REALSXP, (R_xlen_t) (cov.p * k + 1)));
-  int status = lvae_ascend_work(&cov, k, &work, &iwork);
-  if (status == ELBO_OK)
-    status = lvae_profile(&cov, k, REAL(w), glue_number(sigma2, "sigma2"),
-                          glue_number(trace, "trace"), glue_number(beta, "beta"),
-                          glue_flag(fix_sigma2, "fix_sigma2"),
-                          REAL(VECTOR_ELT(out, 0)), REAL(VECTOR_ELT(out, 1)),
-                          &terms, REAL(VECTOR_ELT(out, 2)), glue_doubles(work));
+  int status = lvae_profile(&cov, k, REAL(w), glue_number(sigma2, "sigma2"),
+                            glue_number(trace, "trace"),
+                            glue_number(beta, "beta"),
+                            glue_flag(fix_sigma2, "fix_sigma2"),
+                            REAL(VECTOR_ELT(out, 0)), REAL(VECTOR_ELT(out, 1)),
+                            &terms, REAL(VECTOR_ELT(out, 2)),
+                            glue_doubles(lvae_ascend_work(&cov, k)));
   SET_VECTOR_ELT(out, 3, glue_terms(terms));
   SET_VECTOR_ELT(out, 4, Rf_ScalarInteger(status));
   UNPROTECT(1);
