@@ -108,7 +108,9 @@ collapse_threshold <- function(kl, delta) {
 # Eigenvalues for the dimensions, the largest for the one with the largest KL.
 predict_collapse <- function(object, mean_kl, beta) {
   place <- order(order(-mean_kl))
-  eigenvalue <- object$values[place]
+  # eigenvalues beyond min(n, p) known ones are 0
+  all_known <- length(object$values) >= min(object$n, object$p)
+  eigenvalue <- c(object$values, rep(if (all_known) 0 else NA, object$k))[place]
   noise <- beta * object$sigma2
   data.frame(eigenvalue = eigenvalue,
              predicted_kl = ifelse(eigenvalue > noise, 0.5 * log(eigenvalue / noise), 0),

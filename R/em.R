@@ -110,7 +110,7 @@ stop_rank <- function(data, k) {
   route <- if (data$p <= data$n) "covariance" else "gram"
   eigen <- data_eigen(data, min(k, data$n, data$p), route)
   check_rank(eigen, data, k)
-  abort_arg("k", "be smaller: EM finds no noise left", k)
+  abort_arg("k", "be smaller: no noise is left", k)
 }
 
 start_complete <- function(data, k, sigma2, start) {

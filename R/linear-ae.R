@@ -246,7 +246,7 @@ new_linear_ae <- function(solution, data, lambda, values, asked, control, call) 
 
 #' Methods of linear autoencoders
 #'
-#' @param object,x a fitted [linear_ae()] model.
+#' @param object a fitted [linear_ae()] model.
 #' @param newdata data with the features of the fit, without missing cells; by
 #'   default those that the model was fitted to (for `residuals()` found as for
 #'   [residuals.ppca()]).

@@ -434,14 +434,14 @@ solve_vae_lbfgs <- function(data, asked, control, at) {
                 !asked$learn_sigma2)
     objective <- to$terms$reconstruction - beta * to$terms$kl
     if (to$status != STATUS$ok || !is.finite(objective)) return(NULL)
-    check_vae_noise(sigma2, data, asked)
     c(to[c("vt", "d", "gradient")],
       list(objective = objective, row = vae_row(to$terms, sigma2, beta)))
   }
   run <- climb_lbfgs(c(at$w, log(at$sigma2)), evaluate, control, done_before(control))
   if (is.null(run$best)) stop_rank(data, asked$k)
-  c(list(w = matrix(run$best$theta[seq_len(size)], data$p),
-         sigma2 = exp(run$best$theta[size + 1]), beta = beta),
+  sigma2 <- exp(run$best$theta[size + 1])
+  check_vae_noise(sigma2, data, asked)
+  c(list(w = matrix(run$best$theta[seq_len(size)], data$p), sigma2 = sigma2, beta = beta),
     run$best[c("vt", "d")], run[c("converged", "iterations", "history")])
 }
 

@@ -1,6 +1,7 @@
 # Drawings of fitted models: base graphics for plot(), ggplot2 for autoplot().
 # The functions *_data() decide what is drawn and both use them; nothing else
-# here computes anything.
+# here computes anything. Here are pPCA, the choice of rank and images; linear
+# VAEs and what is computed from them are in plot-vae.R.
 #
 # Base drawings stay within one figure region and touch no layout, so that they
 # can be panels of a figure that the user lays out with layout() or par(mfrow).
@@ -25,7 +26,9 @@ COLOURS <- c(blue = "#0072B2", orange = "#D55E00", grey = "#8C8C8C")
 #'   share of the total variance.
 #' * `"loadings"`: the loadings of each feature, one strip for each dimension;
 #'   with `dim`, as images. All dimensions share one scale.
-#' * `"history"`: log-likelihood over EM maps.
+#' * `"history"`: log-likelihood over EM maps. Where the first tenth of them is
+#'   far below the others it is left off the axis, which a note above the plot
+#'   says.
 #'
 #' @param x,object a fitted [ppca()] model.
 #' @param type what to draw.
@@ -63,33 +66,39 @@ COLOURS <- c(blue = "#0072B2", orange = "#D55E00", grey = "#8C8C8C")
 plot.ppca <- function(x, type = c("scree", "scores", "loadings", "history"),
                       dims = NULL, dim = NULL, n = NULL, log = NULL,
                       col = NULL, ...) {
-  type <- check_plot_type(type, x)
+  type <- check_ppca_plot(type, x)
   switch(type,
     scree = draw_scree(scree_data(x, n, log), ...),
     scores = draw_scores(scores_data(x, dims, col), ...),
-    loadings = if (is.null(dim)) {
-      draw_loadings(loadings_data(x, dims), ...)
-    } else {
-      draw_loading_images(loadings_data(x, dims, dim), ...)
-    },
-    history = draw_history(history_data(x), ...)
+    loadings = draw_loadings(loadings_data(x, dims, dim), ...),
+    history = draw_history(ppca_history(x), ...)
   )
   invisible(x)
 }
 
 # ---- arguments -----------------------------------------------------------
 
-check_plot_type <- function(type, x) {
-  type <- check_choice(type, "type", c("scree", "scores", "loadings", "history"))
-  if (type == "history" && x$method != "em") {
-    abort_arg("type", "be \"scree\", \"scores\" or \"loadings\" for a fit in closed form",
-              "\"history\": only EM has one")
+check_ppca_plot <- function(type, x) {
+  check_plot_type(type, c("scree", "scores", "loadings", "history"), x$method == "em",
+                  "EM")
+}
+
+# One of `types`. `history`: whether the fit has one; `iterative`: what has one.
+check_plot_type <- function(type, types, history, iterative) {
+  type <- check_choice(type, "type", types)
+  if (type == "history" && !history) {
+    others <- dQuote(setdiff(types, type), FALSE)
+    choice <- sub("(.*),", "\\1 or", paste(others, collapse = ", "))
+    abort_arg("type", paste("be", choice, "for a fit in closed form"),
+              sprintf("\"history\": only %s has one", iterative))
   }
   type
 }
 
-check_dims <- function(dims, default, k, most = k) {
-  if (is.null(dims)) return(seq_len(min(k, default)))
+# `dims`, or the first `default` of all dimensions in `order`.
+check_dims <- function(dims, default, order, most = length(order)) {
+  k <- length(order)
+  if (is.null(dims)) return(utils::head(order, default))
   ok <- is.numeric(dims) && !is.object(dims) && length(dims) >= 1 &&
     length(dims) <= most && all(dims %in% seq_len(k)) && !anyDuplicated(dims)
   if (!ok) {
@@ -112,33 +121,54 @@ check_image_dim <- function(dim, p) {
 
 # ---- what is drawn -------------------------------------------------------
 
+# The dimensions of a fit, the most important first: as they are, but for a linear
+# VAE, which may have found them in any order, by KL.
+ranked_dimensions <- function(x) {
+  if (is.null(x$kl_dimensions)) seq_len(x$k) else order(-x$kl_dimensions)
+}
+
+# The variance that an eigenvalue must exceed for its dimension to be of use.
+noise_floor <- function(x) x$sigma2 * (if (is.null(x$beta)) 1 else x$beta)
+
 scree_data <- function(x, n, log) {
   known <- length(x$values)
   n <- if (is.null(n)) min(known, max(2 * x$k, 30)) else check_count(n, "n", 1, known)
   values <- x$values[seq_len(n)]
   # What rounding alone could have made is no eigenvalue on a logarithmic axis.
   positive <- values > max(x$n, x$p) * .Machine$double.eps * values[1]
-  if (is.null(log)) {
-    log <- any(positive) && values[1] > 100 * min(values[positive], x$sigma2)
-  }
+  noise <- noise_floor(x)
+  if (is.null(log)) log <- needs_log(values[positive], noise)
   log <- check_flag(log, "log") && any(positive)
-  table <- data.frame(component = seq_len(n), eigenvalue = values,
-                      # under a fixed sigma2 some of the k may have collapsed
-                      used = seq_len(n) <= x$k & values > x$sigma2)
+  # under a fixed sigma2 some of the k may have collapsed
+  used <- seq_len(n) <= x$k & values > noise
+  table <- data.frame(component = seq_len(n), eigenvalue = values, used = used,
+                      state = factor(ifelse(used, "in use", "not in use"),
+                                     c("in use", "not in use")))
   missing <- x$observed < x$n * x$p
   list(
     table = if (log) table[positive, ] else table,
-    sigma2 = x$sigma2, log = log,
+    sigma2 = noise, log = log, colours = COLOURS[c("blue", "grey")],
+    line = COLOURS[["orange"]],
     noise = bquote(.(if (x$fixed) "fixed noise variance" else "noise variance") ~
-                     sigma^2 == .(format(x$sigma2, digits = 3))),
+                     .(noise_symbol(x$beta)) == .(format(noise, digits = 3))),
+    xlab = "Component",
     label = paste0("Eigenvalue of ", if (missing) "the fitted covariance" else "S",
                    if (!is.null(x$scale)) ", features scaled")
   )
 }
 
+# Whether numbers (in decreasing order) call for a logarithmic axis.
+needs_log <- function(values, noise) {
+  length(values) > 0 && values[1] > 100 * min(values, noise)
+}
+
+noise_symbol <- function(beta) {
+  if (is.null(beta) || beta == 1) quote(sigma^2) else quote(beta * sigma^2)
+}
+
 scores_data <- function(x, dims, col) {
-  dims <- check_dims(dims, 2, x$k, min(2, x$k))
-  share <- sprintf("z%d (%.1f %% of variance)", dims, 100 * x$values[dims] / x$trace)
+  dims <- check_dims(dims, 2, ranked_dimensions(x), min(2, x$k))
+  share <- latent_labels(x, dims)
   table <- if (length(dims) == 1) {
     data.frame(x = seq_len(x$n), y = x$scores[, dims])
   } else {
@@ -146,6 +176,15 @@ scores_data <- function(x, dims, col) {
   }
   list(table = table, colours = point_colours(col, x$n), single = length(dims) == 1,
        labels = if (length(dims) == 1) c("Observation", share) else share)
+}
+
+# With the share of the variance, or for a linear VAE, whose dimensions need not be
+# principal components, the KL.
+latent_labels <- function(x, dims) {
+  if (is.null(x$kl_dimensions)) {
+    return(sprintf("z%d (%.1f %% of variance)", dims, 100 * x$values[dims] / x$trace))
+  }
+  sprintf("z%d (KL %.3g nats)", dims, x$kl_dimensions[dims])
 }
 
 # The colour of each point and, for a factor, its levels and their colours.
@@ -182,7 +221,7 @@ level_colours <- function(levels) {
 # Loadings of `dims`, p x length(dims).
 loadings_data <- function(x, dims, dim = NULL) {
   if (!is.null(dim)) dim <- check_image_dim(dim, x$p)
-  dims <- check_dims(dims, if (is.null(dim)) 4 else 12, x$k)
+  dims <- check_dims(dims, if (is.null(dim)) 4 else 12, ranked_dimensions(x))
   reach <- max(abs(x$loadings[, dims]))
   # More names than this cannot be read along an axis.
   names <- if (x$p <= 40) x$features
@@ -194,13 +233,49 @@ history_data <- function(x) {
   data.frame(iteration = x$history$iteration, loglik = x$history$loglik / x$n)
 }
 
+ppca_history <- function(x) {
+  history <- history_data(x)
+  history_curves(history$iteration, list(`log-likelihood` = history$loglik), "map",
+                 "EM maps (passes over the data)", "Log-likelihood, nats per observation")
+}
+
+# One or two named `series` over iterations of a `unit`, in long form. The values
+# of the first tenth of the iterations, where training starts, are left off the
+# axis if they would take up most of it.
+history_curves <- function(iteration, series, unit, xlab, ylab) {
+  curves <- data.frame(iteration = iteration,
+                       series = factor(rep(names(series), each = length(iteration)),
+                                       names(series)),
+                       value = unlist(series, use.names = FALSE))
+  first <- seq_along(iteration) <= length(iteration) / 10
+  ylim <- range(curves$value)
+  later <- range(curves$value[!first])
+  out <- 0
+  if (diff(ylim) > 4 * diff(later) && diff(later) > 0) {
+    ylim <- later
+    beyond <- curves$iteration[curves$value < ylim[1] | curves$value > ylim[2]]
+    out <- max(beyond)
+  }
+  note <- if (out == 1) sprintf("first %s off the axis", unit) else
+    if (out > 1) sprintf("first %d %ss off the axis", out, unit)
+  list(curves = curves, ylim = ylim, note = note, xlab = xlab, ylab = ylab)
+}
+
 # ---- base graphics -------------------------------------------------------
 
-# plot() with horizontal tick labels, close to the axis so that they keep clear
-# of the axis title, and no fractions on an x axis of counts.
+# plot() with horizontal tick labels, close to the axis and so small that they keep
+# clear of the axis title, and no fractions on an x axis of counts.
 draw_frame <- function(x, y, ..., las = 1, mgp = c(3.1, 0.6, 0), tcl = -0.3,
-                       xaxp = count_ticks(x)) {
-  plot(x, y, las = las, mgp = mgp, tcl = tcl, xaxp = xaxp, ...)
+                       xaxp = count_ticks(x), yaxt = "s", axes = TRUE,
+                       cex.axis = graphics::par("cex.axis")) {
+  plot(x, y, las = las, mgp = mgp, tcl = tcl, xaxp = xaxp, yaxt = "n", axes = axes,
+       cex.axis = cex.axis, ...)
+  if (!axes || yaxt == "n") return(invisible())
+  wide <- max(graphics::strwidth(format(graphics::axTicks(2)), "inches", cex = cex.axis))
+  line <- graphics::par("csi") * graphics::par("mex")
+  room <- (mgp[1] - mgp[2] - 0.4) * line
+  shrink <- if (las %in% 1:2) max(0.6, min(1, room / wide)) else 1
+  graphics::axis(2, las = las, mgp = mgp, tcl = tcl, cex.axis = cex.axis * shrink)
 }
 
 count_ticks <- function(x) {
@@ -211,31 +286,41 @@ count_ticks <- function(x) {
 # In the functions below, arguments behind `...` are defaults that the user's
 # graphical parameters override.
 
-draw_scree <- function(scree, ..., xlab = "Component", ylab = scree$label,
+draw_scree <- function(scree, ..., xlab = scree$xlab, ylab = scree$label,
                        ylim = NULL, pch = 19, yaxt = "s") {
   table <- scree$table
   if (is.null(ylim)) {
     ylim <- range(table$eigenvalue, scree$sigma2, if (!scree$log) 0)
   }
-  col <- ifelse(table$used, COLOURS[["blue"]], COLOURS[["grey"]])
   draw_frame(table$component, table$eigenvalue, log = if (scree$log) "y" else "",
              type = "n", xlab = xlab, ylab = ylab, ylim = ylim,
              yaxt = if (scree$log) "n" else yaxt, ...)
   if (scree$log && yaxt != "n") log_axis()
-  graphics::abline(h = scree$sigma2, lty = 2, col = COLOURS[["orange"]])
-  graphics::points(table$component, table$eigenvalue, pch = pch, col = col,
-                   cex = point_size(nrow(table), 60))
-  entries <- c(TRUE, any(!table$used), TRUE)
-  legend_above(c(sprintf("in use (%d)", sum(table$used)), "not in use",
-                 scree$noise)[entries],
-               COLOURS[c("blue", "grey", "orange")][entries],
-               pch = c(pch, pch, NA)[entries], lty = c(NA, NA, 2)[entries])
+  graphics::abline(h = scree$sigma2, lty = 2, col = scree$line)
+  graphics::points(table$component, table$eigenvalue, pch = pch,
+                   col = scree$colours[table$state], cex = point_size(nrow(table), 60))
+  states <- scree_legend(scree)
+  legend_above(c(states$labels, scree$noise), c(states$colours, scree$line),
+               pch = c(rep(pch, length(states$labels)), NA),
+               lty = c(rep(NA, length(states$labels)), 2))
 }
 
-# The ticks that R would choose, each labelled as briefly as it can be.
-log_axis <- function() {
-  at <- graphics::axTicks(2)
-  graphics::axis(2, at, vapply(at, format, ""), las = 1, mgp = c(3.1, 0.6, 0),
+# The states there are (the first always), with the number that the first holds.
+scree_legend <- function(scree) {
+  count <- table(scree$table$state)
+  shown <- count > 0 | seq_along(count) == 1
+  labels <- names(count)
+  labels[1] <- sprintf("%s (%d)", labels[1], count[[1]])
+  list(labels = labels[shown], colours = unname(scree$colours[shown]))
+}
+
+# The ticks that R would choose, or the powers of ten alone where there are three,
+# if asked for; each labelled as briefly as it can be.
+log_axis <- function(side = 2, powers = FALSE) {
+  at <- graphics::axTicks(side)
+  ten <- abs(log10(at) - round(log10(at))) < 1e-9
+  if (powers && sum(ten) >= 3) at <- at[ten]
+  graphics::axis(side, at, vapply(at, format, ""), las = 1, mgp = c(3.1, 0.6, 0),
                  tcl = -0.3)
 }
 
@@ -256,9 +341,14 @@ draw_scores <- function(scores, ..., xlab = scores$labels[1],
   }
 }
 
+draw_loadings <- function(data, ...) {
+  if (is.null(data$dim)) draw_loading_strips(data, ...) else draw_loading_images(data, ...)
+}
+
 # One strip a dimension, from the top; a unit of height is two times `reach`.
-draw_loadings <- function(data, ..., xlab = if (is.null(data$names)) "Feature" else "",
-                          lwd = NULL) {
+draw_loading_strips <- function(data, ...,
+                                xlab = if (is.null(data$names)) "Feature" else "",
+                                lwd = NULL) {
   w <- data$loadings
   p <- nrow(w)
   strips <- ncol(w)
@@ -306,11 +396,37 @@ diverging_colours <- function() {
                                 COLOURS[["orange"]], "#7A3500"))(255)
 }
 
-draw_history <- function(history, ..., xlab = "EM maps (passes over the data)",
-                         ylab = "Log-likelihood, nats per observation", type = "o",
-                         pch = 19, cex = point_size(nrow(history), 40)) {
-  draw_frame(history$iteration, history$loglik, xlab = xlab, ylab = ylab,
-             type = type, pch = pch, cex = cex, col = COLOURS[["blue"]], ...)
+draw_history <- function(history, ..., xlab = history$xlab, ylab = history$ylab,
+                         ylim = NULL, pch = 19, cex = NULL) {
+  curves <- history$curves
+  series <- split(curves, curves$series)
+  steps <- nrow(series[[1]])
+  if (is.null(cex)) cex <- point_size(steps, 40)
+  note <- if (is.null(ylim)) history$note
+  if (is.null(ylim)) ylim <- history$ylim
+  draw_frame(curves$iteration, curves$value, type = "n", xlab = xlab, ylab = ylab,
+             ylim = ylim, ...)
+  col <- unname(COLOURS[c("blue", "orange")])
+  for (i in rev(seq_along(series))) {
+    graphics::lines(series[[i]]$iteration, series[[i]]$value, pch = pch, cex = cex,
+                    type = if (steps <= 200) "o" else "l", col = col[i])
+  }
+  if (!is.null(history$final)) {
+    graphics::points(history$final$iteration, history$final$value, pch = 4, lwd = 2)
+  }
+  history_legend(history, note, col)
+}
+
+history_legend <- function(history, note, col) {
+  names <- levels(history$curves$series)
+  lines <- if (length(names) > 1) names          # one is on the axis
+  entries <- c(lines, history$final$label, note)
+  if (is.null(entries)) return(invisible())
+  last <- length(entries) - length(lines)
+  legend_above(entries, c(col[seq_along(lines)], rep("black", last)),
+               pch = c(rep(NA, length(lines)), if (!is.null(history$final)) 4,
+                       if (!is.null(note)) NA),
+               lty = c(rep(1, length(lines)), rep(NA, last)))
 }
 
 # A legend in one line above the plot, where it can hide nothing, shrunk to fit.
@@ -320,14 +436,14 @@ legend_above <- function(labels, col, pch = NA, lty = NA) {
   entries <- length(labels)
   pch <- rep_len(pch, entries)
   lty <- rep_len(lty, entries)
-  symbol <- ifelse(is.na(lty), 0.14, 0.34)
+  symbol <- ifelse(!is.na(lty), 0.34, ifelse(is.na(pch), 0, 0.14))
   gap <- 0.18
   text <- vapply(seq_along(labels), function(i) {
     graphics::strwidth(labels[i], "inches")
   }, numeric(1))
-  cex <- min(0.9, (graphics::par("pin")[1] - entries * gap) / sum(symbol + text))
+  cex <- min(0.9, graphics::par("pin")[1] / sum(symbol + text + gap))
   if (cex < 0.3) return(invisible())          # no room that would be legible
-  start <- cumsum(c(0, utils::head((symbol + text) * cex + gap, -1)))
+  start <- cumsum(c(0, utils::head((symbol + text + gap) * cex, -1)))
   left <- graphics::grconvertX(0, "npc", "inches")
   top <- graphics::grconvertY(1, "npc", "inches")
   across <- function(at) graphics::grconvertX(left + at, "inches", "user")
@@ -574,29 +690,25 @@ autoplot.ppca <- function(object, type = c("scree", "scores", "loadings", "histo
                           ...) {
   check_installed("ggplot2", "`autoplot()`")
   check_dots_empty(...)
-  type <- check_plot_type(type, object)
+  type <- check_ppca_plot(type, object)
   switch(type,
     scree = gg_scree(scree_data(object, n, log)),
     scores = gg_scores(scores_data(object, dims, col)),
-    loadings = if (is.null(dim)) {
-      gg_loadings(loadings_data(object, dims))
-    } else {
-      gg_loading_images(loadings_data(object, dims, dim))
-    },
-    history = gg_history(history_data(object))
+    loadings = gg_loadings(loadings_data(object, dims, dim)),
+    history = gg_history(ppca_history(object))
   )
 }
 
 gg_scree <- function(scree) {
-  table <- scree$table
-  table$used <- factor(table$used, c(TRUE, FALSE), c("in use", "not in use"))
-  ggplot2::ggplot(table, ggplot2::aes(x = .data[["component"]], y = .data[["eigenvalue"]])) +
-    ggplot2::geom_hline(yintercept = scree$sigma2, linetype = 2, colour = COLOURS[["orange"]]) +
-    ggplot2::geom_point(ggplot2::aes(colour = .data[["used"]])) +
+  colours <- stats::setNames(scree$colours, levels(scree$table$state))
+  ggplot2::ggplot(scree$table,
+                  ggplot2::aes(x = .data[["component"]], y = .data[["eigenvalue"]])) +
+    ggplot2::geom_hline(yintercept = scree$sigma2, linetype = 2, colour = scree$line) +
+    ggplot2::geom_point(ggplot2::aes(colour = .data[["state"]])) +
     ggplot2::scale_x_continuous(breaks = whole_breaks) +
-    ggplot2::scale_colour_manual(NULL, values = unname(COLOURS[c("blue", "grey")])) +
+    ggplot2::scale_colour_manual(NULL, values = colours) +
     (if (scree$log) ggplot2::scale_y_log10() else ggplot2::expand_limits(y = 0)) +
-    ggplot2::labs(x = "Component", y = scree$label,
+    ggplot2::labs(x = scree$xlab, y = scree$label,
                   subtitle = bquote("Dashed:" ~ .(scree$noise)))
 }
 
@@ -624,6 +736,10 @@ long_loadings <- function(data) {
 }
 
 gg_loadings <- function(data) {
+  if (is.null(data$dim)) gg_loading_strips(data) else gg_loading_images(data)
+}
+
+gg_loading_strips <- function(data) {
   named <- !is.null(data$names)
   axis <- if (named) {
     list(ggplot2::scale_x_continuous(breaks = seq_along(data$names), labels = data$names,
@@ -658,11 +774,23 @@ gg_loading_images <- function(data) {
 }
 
 gg_history <- function(history) {
-  ggplot2::ggplot(history, ggplot2::aes(x = .data[["iteration"]], y = .data[["loglik"]])) +
-    ggplot2::geom_line(colour = COLOURS[["blue"]]) +
-    ggplot2::geom_point(colour = COLOURS[["blue"]], size = 2 * point_size(nrow(history), 40)) +
-    ggplot2::labs(x = "EM maps (passes over the data)",
-                  y = "Log-likelihood, nats per observation")
+  curves <- history$curves
+  steps <- nrow(curves) / nlevels(curves$series)
+  final <- history$final
+  notes <- c(if (!is.null(final)) paste("Cross:", final$label), history$note)
+  ggplot2::ggplot(curves, ggplot2::aes(x = .data[["iteration"]], y = .data[["value"]],
+                                       colour = .data[["series"]])) +
+    ggplot2::geom_line() +
+    (if (steps <= 200) ggplot2::geom_point(size = 2 * point_size(steps, 40))) +
+    (if (!is.null(final)) {
+      ggplot2::geom_point(data = final, colour = "black", shape = 4, size = 2, stroke = 1)
+    }) +
+    ggplot2::scale_x_continuous(breaks = whole_breaks) +
+    ggplot2::scale_colour_manual(NULL, values = unname(COLOURS[c("blue", "orange")])) +
+    (if (nlevels(curves$series) == 1) ggplot2::guides(colour = "none")) +
+    ggplot2::coord_cartesian(ylim = history$ylim) +
+    ggplot2::labs(x = history$xlab, y = history$ylab,
+                  subtitle = if (length(notes)) paste(notes, collapse = "; "))
 }
 
 #' @rdname plot.rank_selection

@@ -29,7 +29,7 @@
 #' within the span of W with the eigenvalues; at a point that is not stationary,
 #' where these do not agree, it is the nearest assignment, with a warning.
 #'
-#' @param object a fitted [ppca()] or [linear_vae()] model.
+#' @param object a fitted [ppca()] or [linear_vae()] model of complete data.
 #' @param sigma2 `NULL` for the model's noise variance (times beta), or another one:
 #'   that of the stationary point with the same directions, as far as their
 #'   eigenvalues exceed it.
@@ -52,6 +52,7 @@ stability <- function(object, sigma2 = NULL, ...) UseMethod("stability")
 #' @export
 stability.ppca <- function(object, sigma2 = NULL, ...) {
   check_dots_empty(...)
+  check_eigenvalues(object)
   noise <- if (is.null(sigma2)) {
     object$sigma2 * (if (is.null(object$beta)) 1 else object$beta)
   } else {
@@ -71,6 +72,13 @@ stability.ppca <- function(object, sigma2 = NULL, ...) {
     class = c("stability", "data.frame"), sigma2 = noise, stable = all(stable),
     free = free, known = length(lambda)
   )
+}
+
+# Where cells are missing there is no covariance matrix of the data.
+check_eigenvalues <- function(object) {
+  if (!is_complete(object)) {
+    abort_arg("object", "be a fit to complete data: with missing cells the eigenvalues of the data are not known")
+  }
 }
 
 # For each known eigenvalue, whether W has its direction.
@@ -170,6 +178,7 @@ landscape <- function(object, pair, keep = integer(), sigma2 = NULL, ...) {
 landscape.ppca <- function(object, pair, keep = integer(), sigma2 = NULL, reach = NULL,
                            points = 61, ...) {
   check_dots_empty(...)
+  check_eigenvalues(object)
   known <- length(object$values)
   pair <- check_directions(pair, "pair", known, 2)
   keep <- check_directions(keep, "keep", known)

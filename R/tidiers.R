@@ -9,9 +9,11 @@
 #' row about the whole model, `augment()` the data with what the model says
 #' about each row.
 #'
-#' @param x a fitted [ppca()] model or the result of [select_rank()].
-#' @param matrix `"loadings"`, `"scores"` (posterior means of the observations)
-#'   or `"values"` (eigenvalues).
+#' @param x a fitted [ppca()], [linear_vae()] or [linear_ae()] model, or the
+#'   result of [select_rank()], [posterior_collapse()] or [stability()].
+#' @param matrix `"loadings"`, `"scores"` (posterior means of the observations, or
+#'   their latent positions) or `"values"` (eigenvalues); where there is one,
+#'   `"encoder"` (V); for a linear VAE `"dimensions"`.
 #' @param data the data to add columns to: a data frame or matrix with the
 #'   features of the fit, in which other columns are kept. With `NULL`, a data
 #'   frame of the scores that are in the fit.
@@ -21,14 +23,25 @@
 #'     there are no names), `component` (1 to k), `value`. `"scores"`:
 #'     `observation` (row name or number), `component`, `value`. `"values"`, for
 #'     all known eigenvalues: `component`, `eigenvalue`, `share` of the total
-#'     variance and `cumulative` share.
+#'     variance and `cumulative` share. `"encoder"`: as the loadings.
+#'     `"dimensions"`, for each latent dimension: `component`, `kl` (mean over the
+#'     observations, in nats), `posterior_variance` (D), `active_variance` (of the
+#'     posterior mean over the observations), `length2` (squared length of its
+#'     column of W), and `eigenvalue` and `predicted_kl` as in
+#'     [posterior_collapse()].
 #'   * `tidy()` of a choice of rank: its `table`, and whether the row is
-#'     `chosen`.
+#'     `chosen`. Of posterior collapse: its `dimensions`, with `component`. Of
+#'     stability: its columns.
 #'   * `glance()`: `n`, `p`, `k`, `sigma2`, `logLik`, `AIC`, `BIC`, `df`,
-#'     `nobs`, `method`, `converged`, `iterations`.
+#'     `nobs`, `method`, `converged`, `iterations`. Of a linear VAE: `n`, `p`, `k`,
+#'     `sigma2`, `elbo`, `reconstruction`, `kl` (per observation), `logLik`, `AIC`,
+#'     `BIC`, `df`, `nobs`, `beta`, `optimizer`, `converged` (`NA` for `"adam"`),
+#'     `iterations`. Of a linear autoencoder: `n`, `p`, `k`, `penalty`, `loss`,
+#'     `error` (per observation), `nobs`, `optimizer`, `converged`, `iterations`.
 #'   * `augment()`: `data` with the posterior means `.z1` to `.zk` and, unless
 #'     `data` is `NULL`, the log density `.loglik` of the observed cells of each
-#'     row, in nats.
+#'     row, in nats; for a linear VAE the `.elbo`, `.reconstruction` and `.kl` of
+#'     each row instead, see [elbo()].
 #' @examples
 #' if (requireNamespace("generics", quietly = TRUE)) {
 #'   fit <- ppca(iris[1:4], k = 2)
@@ -37,6 +50,12 @@
 #'   print(generics::glance(fit))
 #'   print(head(generics::augment(fit, iris)))
 #'   print(generics::tidy(select_rank(iris[1:4])))
+#'
+#'   vae <- linear_vae(iris[1:4], k = 2)
+#'   print(generics::tidy(vae, "dimensions"))
+#'   print(generics::glance(vae))
+#'   print(head(generics::augment(vae, iris)))
+#'   print(generics::tidy(posterior_collapse(vae)))
 #' }
 #' @name tidiers
 NULL
@@ -49,12 +68,58 @@ tidy.ppca <- function(x, matrix = c("loadings", "scores", "values"), ...) {
   switch(matrix,
     loadings = long_form(x$loadings, "feature"),
     scores = long_form(x$scores, "observation"),
-    values = {
-      share <- x$values / x$trace
-      data.frame(component = seq_along(x$values), eigenvalue = x$values,
-                 share = share, cumulative = cumsum(share))
-    }
+    values = tidy_values(x)
   )
+}
+
+tidy_values <- function(x) {
+  share <- x$values / x$trace
+  data.frame(component = seq_along(x$values), eigenvalue = x$values,
+             share = share, cumulative = cumsum(share))
+}
+
+#' @rdname tidiers
+#' @exportS3Method generics::tidy
+tidy.linear_vae <- function(x, matrix = c("loadings", "scores", "values", "dimensions",
+                                          "encoder"), ...) {
+  check_dots_empty(...)
+  matrix <- check_choice(matrix, "matrix", c("loadings", "scores", "values", "dimensions",
+                                             "encoder"))
+  switch(matrix,
+    encoder = long_form(t(x$V), "feature"),
+    dimensions = tidy_dimensions(x),
+    tidy.ppca(x, matrix)
+  )
+}
+
+tidy_dimensions <- function(x) {
+  measured <- summary(x)$dimensions
+  theory <- predict_collapse(x, measured$kl, x$beta)
+  data.frame(component = seq_len(x$k),
+             measured[c("kl", "posterior_variance", "active_variance", "length2")],
+             theory[c("eigenvalue", "predicted_kl")], row.names = NULL)
+}
+
+#' @rdname tidiers
+#' @exportS3Method generics::tidy
+tidy.linear_ae <- function(x, matrix = c("loadings", "scores", "values", "encoder"), ...) {
+  check_dots_empty(...)
+  matrix <- check_choice(matrix, "matrix", c("loadings", "scores", "values", "encoder"))
+  if (matrix == "encoder") long_form(t(x$V), "feature") else tidy.ppca(x, matrix)
+}
+
+#' @rdname tidiers
+#' @exportS3Method generics::tidy
+tidy.posterior_collapse <- function(x, ...) {
+  check_dots_empty(...)
+  data.frame(component = seq_len(nrow(x$dimensions)), x$dimensions, row.names = NULL)
+}
+
+#' @rdname tidiers
+#' @exportS3Method generics::tidy
+tidy.stability <- function(x, ...) {
+  check_dots_empty(...)
+  data.frame(as.list(x))
 }
 
 # A row for each cell of m, by columns; `row` names the column that says which.
@@ -84,20 +149,60 @@ glance.ppca <- function(x, ...) {
 }
 
 #' @rdname tidiers
+#' @exportS3Method generics::glance
+glance.linear_vae <- function(x, ...) {
+  check_dots_empty(...)
+  data.frame(n = x$n, p = x$p, k = x$k, sigma2 = x$sigma2, elbo = x$elbo,
+             reconstruction = x$reconstruction, kl = x$kl, logLik = x$loglik,
+             AIC = stats::AIC(x), BIC = stats::BIC(x), df = x$df,
+             nobs = stats::nobs(x), beta = x$beta, optimizer = x$optimizer,
+             converged = x$converged, iterations = x$iterations)
+}
+
+#' @rdname tidiers
+#' @exportS3Method generics::glance
+glance.linear_ae <- function(x, ...) {
+  check_dots_empty(...)
+  data.frame(n = x$n, p = x$p, k = x$k, penalty = x$penalty, loss = x$loss,
+             error = x$error, nobs = stats::nobs(x), optimizer = x$optimizer,
+             converged = x$converged, iterations = x$iterations)
+}
+
+#' @rdname tidiers
 #' @exportS3Method generics::augment
 augment.ppca <- function(x, data = NULL, ...) {
   check_dots_empty(...)
-  names <- paste0(".z", seq_len(x$k))
-  if (is.null(data)) {
-    out <- as.data.frame(x$scores)
-    names(out) <- names
-    return(out)
-  }
+  if (is.null(data)) return(latent_columns(x$scores))
   model_data <- conform(x, data, "data")
   # One pass, so that means and densities are of the same dequantised pixels.
   pass <- posterior_pass(x, model_data$x, loglik = TRUE)
+  jacobian <- transform_log_jacobian(x$transform, model_data$x)
+  add_columns(data, pass$mean, data.frame(.loglik = pass$loglik + jacobian))
+}
+
+#' @rdname tidiers
+#' @exportS3Method generics::augment
+augment.linear_vae <- function(x, data = NULL, ...) {
+  check_dots_empty(...)
+  if (is.null(data)) return(latent_columns(x$scores))
+  model_data <- check_complete(conform(x, data, "data"), "data")
+  seen <- observe_rows(x, model_data)
+  terms <- elbo_table(x, model_data, gaussian_log_density(x, seen$error), seen$kl,
+                      by = "observation")
+  add_columns(data, seen$mean, data.frame(.elbo = terms$elbo,
+                                          .reconstruction = terms$reconstruction,
+                                          .kl = terms$kl))
+}
+
+latent_columns <- function(z) {
+  out <- as.data.frame(z)
+  names(out) <- paste0(".z", seq_along(out))
+  out
+}
+
+add_columns <- function(data, z, more) {
   out <- if (is.data.frame(data)) data else as.data.frame(as.matrix(data))
-  out[names] <- as.data.frame(pass$mean)
-  out$.loglik <- pass$loglik + transform_log_jacobian(x$transform, model_data$x)
+  columns <- c(latent_columns(z), more)
+  out[names(columns)] <- columns
   out
 }

@@ -139,6 +139,166 @@ test_that("tidy() of a choice of rank marks the chosen row", {
   expect_identical(tidied$k[tidied$chosen], ranks$k)
 })
 
+# ---- linear VAEs ---------------------------------------------------------
+
+x_centred <- sweep(flowers, 2, colMeans(flowers))
+lambda <- eigen(cov(flowers) * (n - 1) / n)$values
+# an encoder that is not the best one, so that no two numbers agree by chance
+set.seed(1)
+vae <- linear_vae(flowers, 2, optimizer = "adam", beta = 1.5, sigma2 = 0.2,
+                  control = train_control(epochs = 5, learning_rate = 0.05))
+
+# ELBO and its terms for each row, by the definitions: E over q of log N(x; Wz + mu, s2)
+# by the expected squared error |x - mu - W m|^2 + tr(W D W').
+vae_terms_by_row <- function(fit, x) {
+  x <- sweep(x, 2, fit$mean)
+  m <- x %*% t(fit$V)
+  error <- rowSums((x - m %*% t(fit$loadings))^2) +
+    sum(diag(fit$loadings %*% diag(fit$D, fit$k) %*% t(fit$loadings)))
+  kl <- 0.5 * (rowSums(m^2) + sum(fit$D - log(fit$D) - 1))
+  reconstruction <- -0.5 * (error / fit$sigma2 + ncol(x) * log(2 * pi * fit$sigma2))
+  list(m = m, kl = kl, reconstruction = reconstruction, elbo = reconstruction - kl)
+}
+
+test_that("tidy() of a linear VAE gives decoder, encoder and scores in long form", {
+  loadings <- generics::tidy(vae)
+  expect_named(loadings, c("feature", "component", "value"))
+  expect_identical(loadings$value, as.vector(vae$loadings))
+  encoder <- generics::tidy(vae, "encoder")
+  expect_identical(class(encoder), "data.frame")
+  expect_identical(encoder[1:2], loadings[1:2])
+  for (row in c(1, 6, 7)) {
+    j <- encoder$component[row]
+    expect_identical(encoder$value[row], vae$V[[j, encoder$feature[row]]])
+  }
+  scores <- generics::tidy(vae, "scores")
+  expect_equal(scores$value, as.vector(x_centred %*% t(vae$V)))
+  expect_identical(scores$component, rep(1:2, each = n))
+  expect_equal(generics::tidy(vae, "values")$eigenvalue, lambda)
+})
+
+test_that("tidy() of a linear VAE's dimensions is what they are by definition", {
+  tidied <- generics::tidy(vae, "dimensions")
+  expect_identical(class(tidied), "data.frame")
+  expect_named(tidied, c("component", "kl", "posterior_variance", "active_variance",
+                         "length2", "eigenvalue", "predicted_kl"))
+  z <- x_centred %*% t(vae$V)
+  kl <- 0.5 * (vae$D - log(vae$D) + colMeans(z^2) - 1)
+  expect_identical(tidied$component, 1:2)
+  expect_equal(tidied$kl, unname(kl))
+  expect_equal(tidied$posterior_variance, unname(vae$D))
+  expect_equal(tidied$active_variance, unname(colMeans(z^2)))
+  expect_equal(tidied$length2, unname(colSums(vae$loadings^2)))
+  expect_equal(tidied$eigenvalue, lambda[rank(-kl)], ignore_attr = TRUE)
+  expect_equal(tidied$predicted_kl,
+               0.5 * log(pmax(tidied$eigenvalue / (1.5 * vae$sigma2), 1)))
+})
+
+test_that("glance() of a linear VAE is one row about it", {
+  glanced <- generics::glance(vae)
+  expect_identical(class(glanced), "data.frame")
+  expect_named(glanced, c("n", "p", "k", "sigma2", "elbo", "reconstruction", "kl", "logLik",
+                          "AIC", "BIC", "df", "nobs", "beta", "optimizer", "converged",
+                          "iterations"))
+  expect_identical(nrow(glanced), 1L)
+  terms <- vae_terms_by_row(vae, flowers)
+  for (term in c("elbo", "reconstruction", "kl")) {
+    expect_equal(glanced[[term]], mean(terms[[term]]))
+  }
+  loglik <- sum(apply(flowers, 1, log_density, fit = vae))
+  expect_equal(glanced$logLik, loglik)
+  expect_equal(glanced$df, 4 + (4 * 2 - 1) + 1)
+  expect_equal(glanced$AIC, -2 * loglik + 2 * 12)
+  expect_equal(glanced$BIC, -2 * loglik + log(n) * 12)
+  expect_identical(glanced[c("nobs", "beta", "optimizer", "converged", "iterations")],
+                   data.frame(nobs = 150L, beta = 1.5, optimizer = "adam", converged = NA,
+                              iterations = 5L))
+  both <- rbind(glanced, generics::glance(linear_vae(flowers, 1)),
+                generics::glance(linear_vae(flowers, 1, optimizer = "exact")),
+                generics::glance(as_linear_vae(fit)))
+  expect_identical(both$optimizer, c("adam", "em", "exact", "ppca"))
+})
+
+test_that("augment() of a linear VAE adds posterior means and the ELBO's terms", {
+  augmented <- generics::augment(vae, iris)
+  expect_identical(class(augmented), "data.frame")
+  expect_named(augmented, c(names(iris), ".z1", ".z2", ".elbo", ".reconstruction", ".kl"))
+  expect_identical(augmented[names(iris)], iris)
+  terms <- vae_terms_by_row(vae, flowers)
+  expect_equal(as.matrix(augmented[c(".z1", ".z2")]), terms$m, ignore_attr = TRUE)
+  for (term in c("elbo", "reconstruction", "kl")) {
+    expect_equal(augmented[[paste0(".", term)]], unname(terms[[term]]))
+  }
+  turned <- generics::augment(vae, flowers[3:1, 4:1])
+  expect_equal(turned$.elbo, augmented$.elbo[3:1])
+  expect_equal(as.matrix(generics::augment(vae)), vae$scores, ignore_attr = TRUE)
+  expect_named(generics::augment(vae), c(".z1", ".z2"))
+})
+
+test_that("augment() of a linear VAE keeps scales, formulas and sparse data in order", {
+  scaled <- linear_vae(~ log(Sepal.Length) + Petal.Length, 1, data = iris, scale = TRUE)
+  augmented <- generics::augment(scaled, iris)
+  expect_identical(augmented[names(iris)], iris)
+  expect_equal(mean(augmented$.elbo), scaled$elbo)
+  expect_equal(mean(augmented$.kl), scaled$kl)
+  skip_if_not_installed("Matrix")
+  sparse <- Matrix::Matrix(flowers, sparse = TRUE)
+  expect_equal(generics::augment(vae, sparse), generics::augment(vae, flowers))
+})
+
+test_that("all columns of augment() are of the same dequantised pixels", {
+  x <- mnist1000$x[1:100, 401:420]
+  fit <- linear_vae(x, 2, transform = logit_pixels(), optimizer = "exact")
+  set.seed(7)
+  augmented <- generics::augment(fit, x)
+  after <- .Random.seed
+  set.seed(7)
+  terms <- elbo(fit, x, by = "observation")
+  expect_identical(.Random.seed, after)                # as many draws: one pass
+  expect_identical(augmented$.elbo, terms$elbo)
+  expect_identical(augmented$.reconstruction, terms$reconstruction)
+  expect_identical(augmented$.kl, terms$kl)
+  expect_equal(augmented$.kl, 0.5 * (rowSums(augmented[c(".z1", ".z2")]^2) +
+                                       sum(fit$D - log(fit$D) - 1)), ignore_attr = TRUE)
+  set.seed(7)
+  expect_equal(as.matrix(augmented[c(".z1", ".z2")]), predict(fit, x), ignore_attr = TRUE)
+})
+
+test_that("tidy() of posterior collapse and of stability is their table", {
+  collapse <- posterior_collapse(vae)
+  tidied <- generics::tidy(collapse)
+  expect_identical(class(tidied), "data.frame")
+  expect_identical(tidied$component, 1:2)
+  expect_identical(tidied[-1], data.frame(collapse$dimensions, row.names = NULL))
+  expect_identical(generics::tidy(posterior_collapse(fit))$predicted, c(FALSE, FALSE))
+  stable <- generics::tidy(stability(fit))
+  expect_identical(class(stable), "data.frame")
+  expect_named(attributes(stable), c("names", "class", "row.names"), ignore.order = TRUE)
+  expect_named(stable, c("direction", "eigenvalue", "in_use", "curvature", "stable"))
+  expect_equal(stable$eigenvalue, lambda)
+  expect_identical(stable$in_use, c(TRUE, TRUE, FALSE, FALSE))
+})
+
+test_that("tidy() and glance() know linear autoencoders", {
+  set.seed(1)
+  ae <- linear_ae(flowers, 2, "ordered")
+  expect_identical(generics::tidy(ae)$value, as.vector(ae$loadings))
+  expect_identical(generics::tidy(ae, "encoder")$value, as.vector(t(ae$V)))
+  expect_identical(generics::tidy(ae, "encoder")$feature, rep(colnames(flowers), 2))
+  z <- x_centred %*% t(ae$V)
+  expect_equal(generics::tidy(ae, "scores")$value, as.vector(z))
+  expect_equal(generics::tidy(ae, "values")$share, lambda / sum(lambda))
+  glanced <- generics::glance(ae)
+  expect_named(glanced, c("n", "p", "k", "penalty", "loss", "error", "nobs", "optimizer",
+                          "converged", "iterations"))
+  error <- mean(rowSums((x_centred - z %*% t(ae$loadings))^2))
+  expect_equal(glanced$error, error)
+  weights <- colSums(ae$loadings^2) + rowSums(ae$V^2)
+  expect_equal(glanced$loss, error + sum(ae$lambda * weights))
+  expect_identical(glanced$penalty, "ordered")
+  expect_identical(glanced$nobs, 150L)
+})
+
 test_that("bad arguments are named", {
   refused <- function(code, message) {
     expect_error(code, message, fixed = TRUE, class = "elbo_error")
@@ -151,4 +311,11 @@ test_that("bad arguments are named", {
   refused(generics::augment(fit, "iris"), "`data` must be a numeric matrix")
   refused(generics::augment(fit, iris, newdata = iris), "Unused argument in `...`: newdata")
   refused(generics::tidy(select_rank(flowers), 1), "Unused argument")
+  refused(generics::tidy(vae, "rotation"), "`matrix` must be one of \"loadings\"")
+  refused(generics::tidy(posterior_collapse(vae), 1), "Unused argument")
+  refused(generics::tidy(stability(fit), 1), "Unused argument")
+  refused(generics::glance(vae, 1), "Unused argument")
+  refused(generics::augment(vae, iris[1:3]), "`data` must have the columns")
+  refused(generics::augment(vae, replace(flowers, 1, NA)),
+          "`data` must have no missing cells: the encoder needs every feature")
 })
