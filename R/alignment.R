@@ -57,6 +57,7 @@ directions_of <- function(x, arg) {
   if (!is.matrix(w) || !is.numeric(w) || !all(is.finite(w))) {
     abort_arg(arg, "be a fitted model or a matrix of directions", describe(x))
   }
+  if (!ncol(w)) abort_arg(arg, "have at least one column")
   w
 }
 
@@ -137,11 +138,13 @@ rescale_latent.linear_vae <- function(object, a, ...) {
   object$D <- object$D / a^2
   object$scores <- object$scores / rep(a, each = object$n)
   m <- object$moments
+  u <- m$unit
+  sigma2 <- object$sigma2 / u^2
+  trace <- object$trace / u^2
   object$moments <- list(ww = m$ww * outer(a, a), wsw = m$wsw * outer(a, a),
-                         wsv = m$wsv * outer(a, 1 / a), vsv = m$vsv / outer(a, a))
-  terms <- vae_terms(object$p, object$moments, unname(object$D), object$sigma2,
-                     object$trace)
-  before <- vae_terms(object$p, m, unname(object$D) * a^2, object$sigma2, object$trace)
+                         wsv = m$wsv * outer(a, 1 / a), vsv = m$vsv / outer(a, a), unit = u)
+  terms <- vae_terms(object$p, object$moments, unname(object$D), sigma2, trace)
+  before <- vae_terms(object$p, m, unname(object$D) * a^2, sigma2, trace)
   object$kl_dimensions[] <- terms$kl_dimensions
   object$elbo <- object$elbo - (terms$kl - object$kl)
   object$kl <- terms$kl

@@ -60,8 +60,9 @@ posterior_collapse.ppca <- function(object, newdata = NULL, eps = 0.01, delta = 
                                     ...) {
   check_dots_empty(...)
   eps <- check_number(eps, "eps", 0, open = TRUE)
-  delta <- check_number(delta, "delta", 0, 1)
-  if (delta == 1) abort_arg("delta", "be a finite number below 1", describe(delta))
+  if (!is_number(delta) || delta < 0 || delta >= 1) {
+    abort_arg("delta", "be a number from 0 to below 1", describe(delta))
+  }
   data <- data_unless_known(object, newdata)
   q <- latent_margins(object, data)
   kl <- 0.5 * (q$variance - log(q$variance) + q$mean^2 - 1)
@@ -69,9 +70,9 @@ posterior_collapse.ppca <- function(object, newdata = NULL, eps = 0.01, delta = 
   beta <- if (is.null(object$beta)) 1 else object$beta
   threshold <- apply(kl, 2, collapse_threshold, delta)
   dimensions <- data.frame(
-    share = colMeans(kl < eps), collapsed = colMeans(kl < eps) >= 1 - delta,
+    share = colMeans(kl < eps), collapsed = threshold < eps,
     mean_kl = colMeans(kl),
-    active_variance = colMeans(q$mean^2) - colMeans(q$mean)^2,
+    active_variance = colMeans((q$mean - rep(colMeans(q$mean), each = nrow(q$mean)))^2),
     threshold = threshold, row.names = colnames(object$loadings)
   )
   structure(

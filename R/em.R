@@ -35,8 +35,8 @@ iterate <- function(state, step, control, settled, record, words, done = 0L) {
   history <- as.data.frame(do.call(rbind, history))
   names(history)[1] <- "iteration"
   history$iteration <- as.integer(history$iteration)
-  list(state = state, converged = outcome == "converged", iterations = as.integer(maps),
-       history = history)
+  list(state = state, outcome = outcome, converged = outcome == "converged",
+       iterations = as.integer(maps), history = history)
 }
 
 tell_outcome <- function(outcome, maps, words) {

@@ -102,12 +102,13 @@ check_ae_start <- function(start, p, k) {
 }
 
 fit_linear_ae <- function(raw, asked, start, control, call) {
+  check_resume(control$resume, raw)
   data <- covariance_data(raw, c(asked, list(scale = FALSE, transform = NULL)))
   k <- asked$k
   values <- cov_values(data, k)
-  lambda <- ae_lambda(values, asked, data$u)
+  lambda <- ae_lambda(values, asked, data)
   resume <- control$resume
-  if (is.null(start)) start <- resume
+  if (!is.null(resume)) start <- resume
   theta <- ae_start(start, data, k)
   solution <- switch(asked$optimizer,
     exact = , `two-stage` = ae_exact(data, k, lambda, asked$optimizer),
@@ -126,11 +127,12 @@ fit_linear_ae <- function(raw, asked, start, control, call) {
 }
 
 # One weight for each dimension, in core units.
-ae_lambda <- function(values, asked, u) {
+ae_lambda <- function(values, asked, data) {
   k <- asked$k
   if (asked$penalty == "none") return(numeric(k))
-  if (!is.null(asked$lambda)) return(rep_len(asked$lambda / u^2, k))
-  if (length(values) < k || !(values[k] > 0)) {
+  if (!is.null(asked$lambda)) return(rep_len(asked$lambda / data$u^2, k))
+  zero <- max(data$n, data$p) * .Machine$double.eps * values[1]
+  if (length(values) < k || !(values[k] > zero)) {
     abort_arg("lambda", "be given where `k` exceeds the rank of `x`", "NULL")
   }
   share <- if (asked$penalty == "uniform") 0.1 else
@@ -170,6 +172,7 @@ ae_evaluate <- function(data, k, lambda) {
 ae_exact <- function(data, k, lambda, optimizer) {
   eigen <- data_eigen(data, min(k, data$n), choose_route(data$n, data$p, k))
   check_status(eigen$status)
+  if (optimizer == "two-stage") check_score_rank(eigen$values, data, k)
   eigen <- pad_eigen(eigen, data$p, k)
   size <- sqrt(pmax(1 - lambda / pmax(eigen$values[seq_len(k)], .Machine$double.xmin), 0))
   w <- vt <- eigen$vectors * rep(size, each = data$p)
@@ -179,6 +182,12 @@ ae_exact <- function(data, k, lambda, optimizer) {
     w <- sz %*% solve(crossprod(vt, sz))
   }
   list(theta = c(w, vt), converged = TRUE, iterations = 0L)
+}
+
+# Regression on the scores needs as many that vary.
+check_score_rank <- function(values, data, k) {
+  rank <- sum(values > max(data$n, data$p) * .Machine$double.eps * max(values))
+  if (rank < k) abort_arg("k", sprintf("be at most %d, the rank of `x`", rank), k)
 }
 
 ae_lbfgs <- function(data, k, lambda, control, theta) {
@@ -193,14 +202,18 @@ ae_adam <- function(data, k, lambda, control, theta) {
   state <- c(list(theta = theta),
              if (is.null(before)) list(m = none, v = none, steps = 0) else before)
   step <- function(state, left, done) {
-    at <- evaluate(state$theta)
+    at <- if (is.null(state$at)) evaluate(state$theta) else state$at
     if (is.null(at)) return(NULL)
-    c(.Call(C_adam_climb, state, at$gradient, control$learning_rate),
-      list(row = at$row, maps = 1L))
+    new <- .Call(C_adam_climb, state, at$gradient, control$learning_rate)
+    to <- evaluate(new$theta)
+    if (is.null(to)) return(NULL)
+    c(new, list(at = to, row = at$row, maps = 1L))
   }
   done <- done_before(control)
+  first <- step(state, Inf, done)
+  if (is.null(first)) stop_start("loss")
   run <- iterate(
-    step(state, Inf, done), step,
+    first, step,
     list(maxit = control$epochs, progress = control$progress),
     settled = function(old, new, done) FALSE, record = function(state) state$row,
     words = list(name = "Adam", unit = "epoch", argument = "epochs", open_ended = TRUE,

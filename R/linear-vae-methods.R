@@ -15,7 +15,7 @@ check_complete <- function(data, arg = "newdata") {
 observe_rows <- function(object, data, samples = 0L) {
   check_complete(data)
   sd <- if (is.null(object$scale)) rep(1, object$p) else unname(object$scale)
-  s <- 2^floor(log2(sqrt(object$sigma2) + max(abs(object$loadings))))
+  s <- core_unit(object)
   key <- if (samples > 0) sample.int(.Machine$integer.max, 2L) else c(0L, 0L)
   out <- .Call(C_lvae_observe, data$x, unname(object$mean), 1 / (sd * s),
                unname(object$loadings) / s, t(unname(object$V)) * s, unname(object$D),
@@ -101,16 +101,17 @@ update.linear_vae <- function(object, ..., epochs = NULL, maxit = NULL, tol = NU
 # the iteration change.
 update_training <- function(object, changed, fitter, epochs, maxit, tol, env) {
   goes_on <- object$optimizer %in% c("em", "lbfgs", "adam") && !length(changed)
-  asked <- list(epochs = epochs, maxit = maxit, tol = tol)
+  asked <- list(
+    epochs = if (!is.null(epochs)) check_count(epochs, "epochs"),
+    maxit = if (!is.null(maxit)) check_count(maxit, "maxit"),
+    tol = if (!is.null(tol)) check_number(tol, "tol", min = 0, open = TRUE)
+  )
   asked <- asked[!vapply(asked, is.null, logical(1))]
   limit <- if (object$optimizer == "adam") "epochs" else "maxit"
-  if (goes_on && !is.null(asked[[limit]])) {
-    total <- check_count(asked[[limit]], limit)
-    if (total <= object$iterations) return(object)
-  }
   settings <- object$control
   settings[names(asked)] <- asked
   control <- do.call(train_control, settings)
+  if (goes_on && length(asked) && object$iterations >= control[[limit]]) return(object)
   shown <- if (length(asked)) as.call(c(quote(train_control), asked))
   if (goes_on && length(asked)) control$resume <- object
   refit(object, changed, fitter, control, shown, env)
@@ -160,7 +161,7 @@ describe_training <- function(x) {
 # best diagonal one; `posterior` is what V and D lose to that best one.
 elbo_gap <- function(object) {
   total <- object$loglik / object$n - object$elbo
-  m <- object$moments$ww + diag(object$sigma2, object$k)
+  m <- object$moments$ww + diag(object$sigma2 / object$moments$unit^2, object$k)
   rotation <- 0.5 * (sum(log(diag(m))) - as.numeric(determinant(m)$modulus))
   list(total = total, rotation = rotation, posterior = total - rotation)
 }
@@ -179,7 +180,7 @@ elbo_gap <- function(object) {
 #' @export
 summary.linear_vae <- function(object, ...) {
   dimensions <- data.frame(
-    length2 = diag(object$moments$ww), active_variance = diag(object$moments$vsv),
+    length2 = diag(object$moments$ww) * object$moments$unit^2, active_variance = diag(object$moments$vsv),
     posterior_variance = unname(object$D), kl = unname(object$kl_dimensions),
     row.names = names(object$D)
   )

@@ -59,6 +59,8 @@
 #'   given.
 #' @param sigma2 noise variance to start from; that of `start`, if that is given
 #'   and `sigma2` is not.
+#'   A noise variance that is learned starts at no more than the variance per feature,
+#'   tr S / p, except with `"adam"`.
 #' @param learn_sigma2 `FALSE` to keep `sigma2`.
 #' @param beta weight of the KL term: a positive number, or a schedule, one
 #'   number for each step (round of `"em"`, epoch of `"adam"`), the last of which
@@ -177,7 +179,9 @@ check_optimizer <- function(asked) {
 fit_linear_vae <- function(raw, asked, start, control, call) {
   resume <- control$resume
   check_vae_start(start, ncol(raw), asked$k)
-  data <- covariance_data(raw, asked, form = asked$optimizer != "exact")
+  check_resume(resume, raw)
+  data <- covariance_data(raw, asked, form = asked$optimizer != "exact",
+                          noise = resume$noise_seed)
   if (asked$learn_sigma2 && asked$k >= min(data$n - data$centred, data$p)) {
     stop_rank(data, asked$k)
   }
@@ -185,7 +189,7 @@ fit_linear_vae <- function(raw, asked, start, control, call) {
   if (is.null(at) && asked$optimizer != "exact") at <- start_theta(start, data, asked)
   solution <- switch(asked$optimizer,
     exact = solve_vae_exact(data, asked),
-    em = solve_vae_em(data, asked, control, at),
+    em = solve_vae_em(data, asked, control, at, given = !is.null(start)),
     lbfgs = solve_vae_lbfgs(data, asked, control, at),
     adam = solve_vae_adam(data, asked, control, at)
   )
@@ -200,16 +204,30 @@ fit_linear_vae <- function(raw, asked, start, control, call) {
   fit
 }
 
+# A fit goes on with the data that it was made of, as far as their shape says.
+check_resume <- function(resume, raw) {
+  if (!is.null(resume) && (nrow(raw) != resume$n || ncol(raw) != resume$p)) {
+    abort_arg("x", sprintf("be the %d x %d data that the model was fitted to", resume$n,
+                           resume$p), sprintf("%d x %d ones", nrow(raw), ncol(raw)))
+  }
+}
+
 # ---- the problem in core units ------------------------------------------
 
 # prepare_data() with what the analytic ELBO needs of the data: the trace of S and,
 # where it is to be formed and small enough, S itself.
-covariance_data <- function(raw, asked, form = TRUE) {
+# `noise`: the state of R's generator from which a transform draws, if it is to draw
+# again what it drew before.
+covariance_data <- function(raw, asked, form = TRUE, noise = NULL) {
+  state <- seed_state(NULL)$seed
+  if (!is.null(noise)) assign(".Random.seed", noise, envir = globalenv())
   x <- transform_forward(asked$transform, raw, arg = "x")
+  if (!is.null(noise)) assign(".Random.seed", state, envir = globalenv())
   data <- prepare_data(x, asked$center, asked$scale)
   if (data$missing) {
     abort_arg("x", "have no missing cells: the encoder needs every feature. ppca() fits such data, and impute() fills them in")
   }
+  data$noise_seed <- if (!is.null(asked$transform)) if (is.null(noise)) state else noise
   data$jacobian <- sum(transform_log_jacobian(asked$transform, x))
   if (form && data$p <= min(data$n, 5000)) {
     data$s <- .Call(C_data_covariance, data$x, data$mu, data$unit)
@@ -274,6 +292,11 @@ start_theta <- function(start, data, asked) {
   p <- data$p
   k <- asked$k
   sigma2 <- asked$sigma2 / data$u^2
+  # More noise than there is variance would shrink W to the saddle point at 0, from
+  # where the way up is long.
+  if (asked$learn_sigma2 && asked$optimizer != "adam") {
+    sigma2 <- min(sigma2, data$trace / p)
+  }
   s <- beta_at(asked$beta, 1) * sigma2
   if (is.null(start) || identical(start, "random")) {
     draw <- function(sd) matrix(stats::rnorm(p * k, sd = sd), p, k)
@@ -298,9 +321,10 @@ start_theta <- function(start, data, asked) {
 # V' and D at their best for w: V = (W'W + s I)^-1 W', D = s (diag(W'W) + s)^-1.
 best_encoder <- function(w, s) {
   ww <- crossprod(w)
+  if (!all(is.finite(ww))) stop_start("ELBO")
   d <- s / (diag(ww) + s)
   diag(ww) <- diag(ww) + s
-  list(vt = t(solve(ww, t(w))), d = d)
+  list(vt = t(solve(ww, t(w), tol = 0)), d = d)
 }
 
 # The parameters of a fit in core units.
@@ -341,12 +365,12 @@ solve_vae_exact <- function(data, asked) {
 
 # ---- coordinate ascent ---------------------------------------------------
 
-solve_vae_em <- function(data, asked, control, at) {
+solve_vae_em <- function(data, asked, control, at, given) {
   beta <- asked$beta
   done <- done_before(control)
   map <- ascent_map(data, asked, control, beta_at(beta, done + 1))
   first <- evaluate_state(map, list(w = at$w, mu = numeric(0), sigma2 = at$sigma2))
-  if (is.null(first)) stop_rank(data, asked$k)
+  if (is.null(first)) if (given) stop_start("ELBO") else stop_rank(data, asked$k)
   run <- iterate(
     first, ascent_step(data, asked, control, done), control,
     settled = function(old, new, done) {
@@ -438,7 +462,6 @@ solve_vae_lbfgs <- function(data, asked, control, at) {
       list(objective = objective, row = vae_row(to$terms, sigma2, beta)))
   }
   run <- climb_lbfgs(c(at$w, log(at$sigma2)), evaluate, control, done_before(control))
-  if (is.null(run$best)) stop_rank(data, asked$k)
   sigma2 <- exp(run$best$theta[size + 1])
   check_vae_noise(sigma2, data, asked)
   c(list(w = matrix(run$best$theta[seq_len(size)], data$p), sigma2 = sigma2, beta = beta),
@@ -453,18 +476,22 @@ solve_vae_adam <- function(data, asked, control, at) {
   done <- done_before(control)
   settings <- list(maxit = control$epochs, progress = control$progress)
   first <- step(state, Inf, done)
-  if (is.null(first)) {
-    abort("`start` must give a finite ELBO after one epoch; a smaller `learning_rate` may do.")
-  }
+  if (is.null(first)) stop_start("ELBO")
+  words <- list(name = "Adam", unit = "epoch", argument = "epochs", open_ended = TRUE,
+                advice = "Choose a smaller `learning_rate`.")
   run <- iterate(
     first, step, settings,
     settled = function(old, new, done) FALSE,
     record = function(state) vae_row(state$terms, state$sigma2, state$beta),
-    words = list(name = "Adam", unit = "epoch", argument = "epochs", open_ended = TRUE,
-                 advice = "Choose a smaller `learning_rate`."),
-    done = done
+    words = words, done = done
   )
   end <- run$state
+  if (!finite_elbo(end$theta, data, asked$k)) {
+    if (run$outcome != "failed") tell_outcome("failed", run$iterations, words)
+    end[c("theta", "m", "v", "steps")] <- end$before[c("theta", "m", "v", "steps")]
+    run$iterations <- run$iterations - 1L
+    run$history <- run$history[run$history$iteration <= run$iterations, ]
+  }
   theta <- split_theta(end$theta, data$p, asked$k)
   list(w = theta$w, vt = theta$vt, d = exp(theta$log_d), sigma2 = exp(theta$log_sigma2),
        beta = end$beta, converged = NA, iterations = run$iterations,
@@ -509,8 +536,19 @@ adam_step <- function(data, asked, control, key) {
         !is.finite(sigma2) || sigma2 == 0) {
       return(NULL)
     }
-    c(new, list(sigma2 = sigma2, beta = beta, key = key, maps = 1L))
+    c(new, list(sigma2 = sigma2, beta = beta, key = key, maps = 1L,
+                before = state[c("theta", "m", "v", "steps")]))
   }
+}
+
+# A theta of finite numbers may yet have squares that are not.
+finite_elbo <- function(theta, data, k) {
+  at <- split_theta(theta, data$p, k)
+  moments <- vae_moments(data, at$w, at$vt)
+  terms <- .Call(C_lvae_terms, data$p, moments$ww, moments$wsw, moments$wsv, moments$vsv,
+                 exp(at$log_d), exp(at$log_sigma2), data$trace)
+  terms$status == STATUS$ok && is.finite(terms$loglik) &&
+    is.finite(terms$terms$reconstruction - terms$terms$kl)
 }
 
 split_theta <- function(theta, p, k) {
@@ -545,6 +583,10 @@ new_linear_vae <- function(solution, data, asked, control, call) {
   moments <- solution$moments
   if (is.null(moments)) moments <- vae_moments(data, solution$w, solution$vt)
   terms <- vae_terms(data$p, moments, solution$d, solution$sigma2, data$trace)
+  if (!is.finite(terms$reconstruction - terms$kl)) {
+    abort_arg("sigma2", "be larger: the ELBO is beyond the range of numbers",
+              describe(asked$sigma2))
+  }
   units <- log_units(data) / data$n
   jacobian <- data$jacobian / data$n
   latent <- paste0("z", seq_len(k))
@@ -588,8 +630,7 @@ new_linear_vae <- function(solution, data, asked, control, call) {
       observed = sum(data$count),
       optimizer = asked$optimizer,
       objective = asked$elbo,
-      moments = list(ww = moments$ww * u^2, wsw = moments$wsw * u^4,
-                     wsv = moments$wsv * u^2, vsv = moments$vsv),
+      moments = c(moments, list(unit = u)),
       center = data$centred,
       scale = if (data$scaled) structure(data$sd, names = features),
       transform = asked$transform,
@@ -597,6 +638,7 @@ new_linear_vae <- function(solution, data, asked, control, call) {
       arguments = asked,
       control = unclass(control)[setdiff(names(control), "resume")],
       state = solution$state,
+      noise_seed = data$noise_seed,
       fixed = !asked$learn_sigma2
     ),
     class = c("linear_vae", "ppca")
@@ -637,21 +679,23 @@ as_linear_vae.ppca <- function(object, ...) {
     abort_arg("object", "be a fit to data without missing cells",
               "one to data with missing cells: the encoder needs every feature")
   }
-  w <- unname(object$loadings)
   k <- object$k
-  encoder <- best_encoder(w, object$sigma2)
+  u <- core_unit(object)
+  w <- unname(object$loadings) / u
+  sigma2 <- object$sigma2 / u^2
+  encoder <- best_encoder(w, sigma2)
   ww <- crossprod(w)
-  m <- ww + diag(object$sigma2, k)
+  m <- ww + diag(sigma2, k)
   vsv <- unname(crossprod(object$scores)) / object$n
-  moments <- list(ww = ww, wsw = m %*% vsv %*% m, wsv = m %*% vsv, vsv = vsv)
-  terms <- vae_terms(object$p, moments, encoder$d, object$sigma2, object$trace)
+  moments <- list(ww = ww, wsw = m %*% vsv %*% m, wsv = m %*% vsv, vsv = vsv, unit = u)
+  terms <- vae_terms(object$p, moments, encoder$d, sigma2, object$trace / u^2)
   gain <- object$loglik / object$n - terms$loglik
   latent <- colnames(object$loadings)
   row <- vae_row(terms, object$sigma2, 1)
   row[c("objective", "elbo")] <- row[c("objective", "elbo")] + gain
   row["reconstruction"] <- row["reconstruction"] + gain - object$log_jacobian
   fields <- list(
-    V = structure(t(encoder$vt), dimnames = list(latent, object$features)),
+    V = structure(t(encoder$vt) / u, dimnames = list(latent, object$features)),
     D = structure(encoder$d, names = latent), beta = 1,
     elbo = row[["elbo"]], reconstruction = row[["reconstruction"]], kl = terms$kl,
     kl_dimensions = structure(terms$kl_dimensions, names = latent),

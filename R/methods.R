@@ -20,11 +20,16 @@ data_of <- function(object, newdata, arg = "newdata", env = parent.frame(2)) {
 
 is_data <- function(x) is.data.frame(x) || is.matrix(x) || is_s4_matrix(x)
 
+# A power of two near the size of the model's numbers.
+core_unit <- function(object) {
+  2^floor(log2(sqrt(object$sigma2) + max(abs(object$loadings))))
+}
+
 # The model in units in which no square over- or underflows: the arguments that
 # the core wants, with `s` a power of two.
 core_model <- function(object) {
   sd <- if (is.null(object$scale)) rep(1, object$p) else unname(object$scale)
-  s <- 2^floor(log2(sqrt(object$sigma2) + max(abs(object$loadings))))
+  s <- core_unit(object)
   list(mu = unname(object$mean), unit = 1 / (sd * s),
        w = unname(object$loadings) / s, sigma2 = object$sigma2 / s^2)
 }

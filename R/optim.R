@@ -1,6 +1,12 @@
 # R's L-BFGS-B as an ascent that loses nothing: of all points it looks at, the best
 # is kept, so that an interrupt or the limit of evaluations gives that.
 
+# Starting values from which nothing can be computed.
+stop_start <- function(what) {
+  abort_arg("start", paste0("give a finite ", what, ", and a first step from it; with optimizer = ",
+                            "\"adam\" a smaller `learning_rate` may do"))
+}
+
 # evaluate(theta) returns a list with `objective`, `gradient`, `row` (of the history)
 # and what else is wanted of the best point; NULL where the objective is not finite.
 climb_lbfgs <- function(theta, evaluate, control, done) {
@@ -18,6 +24,7 @@ climb_lbfgs <- function(theta, evaluate, control, done) {
     count <<- count + 1L
     progress_update(bar, count)
     to <- evaluate(theta)
+    if (is.null(to) && is.null(best)) stop_start("objective")
     if (is.null(to)) {           # far out: low, but a number to turn back from
       to <- list(objective = best$objective - 1e6, gradient = numeric(length(theta)))
     }

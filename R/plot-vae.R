@@ -381,6 +381,8 @@ stability_data <- function(x, n, log, arg = "x") {
 #' @export
 plot.landscape <- function(x, type = c("contour", "persp"), nlevels = 15, theta = 35,
                            phi = 25, ...) {
+  theta <- check_number(theta, "theta")
+  phi <- check_number(phi, "phi")
   type <- check_choice(type, "type", c("contour", "persp"))
   data <- landscape_data(x, nlevels)
   if (type == "contour") draw_contours(data, ...) else draw_surface(data, theta, phi, ...)

@@ -87,7 +87,8 @@ directions_in_use <- function(object) {
   if (!inherits(object, "linear_vae")) {
     return(seq_along(lambda) <= object$k & lambda > object$sigma2)
   }
-  own <- span_variances(object$moments, object$sigma2)
+  u <- object$moments$unit
+  own <- span_variances(object$moments, object$sigma2 / u^2) * u^2
   in_use <- logical(length(lambda))
   off <- 0
   for (value in sort(own, decreasing = TRUE)) {

@@ -262,6 +262,33 @@ static void check_products(const set *s, size_t b)
   free(gr);
 }
 
+/* S from loops over cells; what lies above the diagonal is left alone. */
+static void check_covariance(const set *s)
+{
+  size_t n = s->n, p = s->p, touched = 0;
+  double *x = doubles(n * p), *out = doubles(p * p), *expected = doubles(p * p);
+  double *work = doubles(data_covariance_work(&s->d));
+  for (size_t e = 0; e < n * p; e++) x[e] = scaled(s, e % n, e / n);
+  for (size_t a = 0; a < p; a++)
+    for (size_t b = 0; b < p; b++) {
+      double sum = 0.0;
+      for (size_t i = 0; a >= b && i < n; i++) sum += x[i + a * n] * x[i + b * n];
+      expected[a + b * p] = sum / (double) n;
+    }
+  data_covariance(&s->d, out, work);
+  for (size_t e = 0; e < p * p; e++) {
+    if (e % p >= e / p) continue;
+    touched += !isnan(out[e]);
+    out[e] = 0.0;
+  }
+  CHECK(touched == 0);
+  CHECK_NEAR(gap(p * p, out, expected), 0.0, 1e-12);
+  free(x);
+  free(out);
+  free(expected);
+  free(work);
+}
+
 static void check_everything(size_t n, size_t p, double missing, size_t b)
 {
   set s = new_set(n, p, missing);
@@ -270,6 +297,7 @@ static void check_everything(size_t n, size_t p, double missing, size_t b)
     check_summaries(&s);
     check_products(&s, b);
     check_products(&s, 0);
+    if (p < 100) check_covariance(&s);
   }
   drop(&s);
 }
@@ -295,6 +323,34 @@ static void large_data_come_in_blocks(void)
     CHECK(n > 2 * data_block_rows(&d) || p > 2 * data_block_cols(&d));
     check_everything(n, p, 0.1, 2);
   }
+}
+
+/* X'X/n less the means' products would leave nothing of these. */
+static void a_covariance_far_from_zero_keeps_its_digits(void)
+{
+  set s = new_set(9000, 7, 0.1);
+  for (size_t e = 0; e < s.n * s.p; e++) s.cell[e] += 2e9 - 1000.0;
+  for (size_t j = 0; j < s.p; j++) s.mu[j] += 2e9 - 1000.0;
+  for (int kind = 0; kind < 3; kind++) {
+    store(&s, kinds[kind]);
+    CHECK(s.n > 2 * data_block_rows(&s.d));
+    check_covariance(&s);
+  }
+  drop(&s);
+}
+
+static void a_covariance_without_rows_is_zero(void)
+{
+  set s = new_set(0, 4, 0.0);
+  for (int kind = 0; kind < 3; kind++) {
+    store(&s, kinds[kind]);
+    double *out = doubles(16), *work = doubles(data_covariance_work(&s.d));
+    data_covariance(&s.d, out, work);
+    for (size_t e = 0; e < 16; e++) CHECK(e % 4 < e / 4 || out[e] == 0.0);
+    free(out);
+    free(work);
+  }
+  drop(&s);
 }
 
 /* A mean off by a bit would leave a variance to what has none. */
@@ -388,6 +444,7 @@ static void check_scale(const set *s, double scale)
     CHECK_NEAR(gap(p, ss, expected), 0.0, 1e-12);
     data_times(&t.d, q, b, y, work);
     CHECK_NEAR(gap(n * b, y, x), 0.0, 1e-12);
+    check_covariance(&t);
     free(q);
     free(y);
     free(x);
@@ -428,6 +485,7 @@ static void sparse_columns_may_be_empty_or_full(void)
   check_cols(&s, 0, p);
   check_summaries(&s);
   check_products(&s, 3);
+  check_covariance(&s);
   drop(&s);
 
   double mu[] = {0.5, -2.0}, unit[] = {1.0, 3.0}, zeros[] = {0.0, 0.0, 0.0};
@@ -438,6 +496,7 @@ static void sparse_columns_may_be_empty_or_full(void)
   check_rows(&t, 0, 3, NULL);
   check_summaries(&t);
   check_products(&t, 2);
+  check_covariance(&t);
 }
 
 /* Units are made for the spread of the data: (0 - mu) unit may be out of range
@@ -476,7 +535,8 @@ static void run(const elbo_data *d, int what, const room *a)
   case 2: data_times(d, a->q, 2, a->big, a->work); break;
   case 3: data_cov_times(d, a->q, 2, a->big, a->work); break;
   case 4: data_cross(d, a->r, 2, a->big, a->work); break;
-  default: data_gram_times(d, a->r, 2, a->big, a->work);
+  case 5: data_gram_times(d, a->r, 2, a->big, a->work); break;
+  default: data_covariance(d, a->big, a->work);
   }
 }
 
@@ -487,6 +547,7 @@ static size_t work_of(const elbo_data *d, int what)
   case 3: return data_cov_times_work(d, 2);
   case 4: return data_cross_work(d, 2);
   case 5: return data_gram_times_work(d, 2);
+  case 6: return data_covariance_work(d);
   default: return 0;
   }
 }
@@ -535,6 +596,7 @@ static void poll_may_leave_by_a_long_jump(void)
     for (int kind = 0; kind < 3; kind++) {
       store(&s, kinds[kind]);
       for (int what = 0; what < 6; what++) check_poll(&s, what);
+      if (s.p * s.p < 2 * s.n) check_poll(&s, 6);
     }
     drop(&s);
   }
@@ -542,7 +604,8 @@ static void poll_may_leave_by_a_long_jump(void)
 
 TEST_MAIN(blocks_are_centred_scaled_and_masked,
           block_sizes_stay_within_the_data, small_data_match_loops,
-          large_data_come_in_blocks, a_constant_column_has_exactly_its_mean,
+          large_data_come_in_blocks, a_covariance_far_from_zero_keeps_its_digits,
+          a_covariance_without_rows_is_zero, a_constant_column_has_exactly_its_mean,
           the_mean_of_large_integers_is_exact,
           an_overflowing_sum_gives_no_wrong_mean,
           the_first_infinite_column_is_named, units_take_up_extreme_scales,

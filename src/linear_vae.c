@@ -141,16 +141,16 @@ lvae_terms lvae_gradient(const lvae_cov *cov, size_t k, const double *theta,
 
 /* cov: of q, k x k, and its log-determinant. */
 typedef struct {
-  double *sw, *ww, *wsw, *minv, *wsv, *vsv, *cov, *mix, *rest;
+  double *vt, *svt, *ww, *minv, *wsv, *vsv, *cov, *mix, *rest;
   double logdet;
 } ascent_work;
 
 static ascent_work lay_out(size_t p, size_t k, double *work)
 {
   size_t kk = k * k;
-  ascent_work a = {.sw = work, .ww = work + p * k};
-  a.wsw = a.ww + kk;
-  a.minv = a.wsw + kk;
+  ascent_work a = {.vt = work, .svt = work + p * k};
+  a.ww = a.svt + p * k;
+  a.minv = a.ww + kk;
   a.wsv = a.minv + kk;
   a.vsv = a.wsv + kk;
   a.cov = a.vsv + kk;
@@ -161,26 +161,27 @@ static ascent_work lay_out(size_t p, size_t k, double *work)
 
 size_t lvae_ascend_work(const lvae_cov *cov, size_t k)
 {
-  return cov->p * k + 7 * k * k + lvae_cov_work(cov, k);
+  return 2 * cov->p * k + 6 * k * k + lvae_cov_work(cov, k);
 }
 
 /* M^-1 and the moments of V = M^-1 W', and the covariance of q: full s M^-1, or its
- * best diagonal s diag(M)^-1. One product S W. */
+ * best diagonal s diag(M)^-1. One product with S, S V': from S W and M^-1 the moments
+ * of V would lose their digits where W'W is nearly singular beside s. */
 static int encode(const lvae_cov *cov, size_t k, const double *w, double s,
                   int full, ascent_work *a)
 {
   size_t p = cov->p, kk = k * k;
   double logdet;
   cross(p, k, w, w, a->ww);
-  lvae_cov_times(cov, w, k, a->sw, a->rest);
   memcpy(a->minv, a->ww, kk * sizeof *a->minv);
   for (size_t j = 0; j < k; j++) a->minv[j + j * k] += s;
   int status = la_spd_inverse(k, a->minv, &logdet);
   if (status != ELBO_OK) return status;
   la_mirror(k, a->minv, k);
-  cross(p, k, w, a->sw, a->wsw);
-  la_gemm('N', 'N', k, k, k, 1.0, a->wsw, k, a->minv, k, 0.0, a->wsv, k);
-  la_gemm('N', 'N', k, k, k, 1.0, a->minv, k, a->wsv, k, 0.0, a->vsv, k);
+  la_gemm('N', 'N', p, k, k, 1.0, w, p, a->minv, k, 0.0, a->vt, p);
+  lvae_cov_times(cov, a->vt, k, a->svt, a->rest);
+  cross(p, k, w, a->svt, a->wsv);
+  cross(p, k, a->vt, a->svt, a->vsv);
   if (full) {
     for (size_t i = 0; i < kk; i++) a->cov[i] = s * a->minv[i];
     a->logdet = (double) k * log(s) - logdet;
@@ -212,21 +213,18 @@ static lvae_terms encoded_terms(size_t p, size_t k, double sigma2, double trace,
   return terms;
 }
 
-/* W+ = S W M^-1 (V S V' + C)^-1 and sigma2+, C the covariance of q. As
+/* W+ = S V' (V S V' + C)^-1 and sigma2+, C the covariance of q. As
  * W+ (V S V' + C) = S V', the expected error is E(W+, V, C) = tr S - tr(W+'S V'). */
 static int decode(size_t p, size_t k, double trace, ascent_work *a,
                   double *w_next, double *sigma2_next)
 {
-  size_t kk = k * k;
-  double *turn = a->wsv;
-  for (size_t i = 0; i < kk; i++) a->mix[i] = a->vsv[i] + a->cov[i];
-  int status = la_cholesky(k, a->mix, k);
+  double logdet;
+  for (size_t i = 0; i < k * k; i++) a->mix[i] = a->vsv[i] + a->cov[i];
+  int status = la_spd_inverse(k, a->mix, &logdet);
   if (status != ELBO_OK) return status;
-  memcpy(turn, a->minv, kk * sizeof *turn);
-  la_cholesky_solve(k, k, a->mix, k, turn, k);  /* (V S V' + C)^-1 M^-1 */
-  la_gemm('N', 'T', p, k, k, 1.0, a->sw, p, turn, k, 0.0, w_next, p);
-  cross(p, k, a->sw, w_next, a->mix);           /* W'S W+ */
-  *sigma2_next = (trace - dot(kk, a->minv, a->mix)) / (double) p;
+  la_mirror(k, a->mix, k);
+  la_gemm('N', 'N', p, k, k, 1.0, a->svt, p, a->mix, k, 0.0, w_next, p);
+  *sigma2_next = (trace - dot(p * k, a->svt, w_next)) / (double) p;
   return ELBO_OK;
 }
 
@@ -254,12 +252,12 @@ int lvae_profile(const lvae_cov *cov, size_t k, const double *w, double sigma2,
   int status = encode(cov, k, w, beta * sigma2, 0, &a);
   if (status != ELBO_OK) return status;
   *terms = encoded_terms(p, k, sigma2, trace, &a);
-  la_gemm('N', 'N', p, k, k, 1.0, w, p, a.minv, k, 0.0, vt, p);
+  memcpy(vt, a.vt, p * k * sizeof *vt);
   for (size_t j = 0; j < k; j++) d[j] = a.cov[j + j * k];
-  /* [S V' - W (V S V' + D)] / sigma2, with S V' = S W M^-1 */
+  /* [S V' - W (V S V' + D)] / sigma2 */
   for (size_t i = 0; i < k * k; i++) a.mix[i] = a.vsv[i] + a.cov[i];
-  la_gemm('N', 'N', p, k, k, 1.0 / sigma2, a.sw, p, a.minv, k, 0.0, gradient, p);
-  la_gemm('N', 'N', p, k, k, -1.0 / sigma2, w, p, a.mix, k, 1.0, gradient, p);
+  memcpy(gradient, a.svt, p * k * sizeof *gradient);
+  la_gemm('N', 'N', p, k, k, -1.0 / sigma2, w, p, a.mix, k, 1.0 / sigma2, gradient, p);
   gradient[p * k] = fix_sigma2 ? 0.0
                                : 0.5 * (terms->error / sigma2 - (double) p);
   return ELBO_OK;

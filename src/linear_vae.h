@@ -65,7 +65,7 @@ size_t lvae_gradient_work(const lvae_cov *cov, size_t k);
 
 /* The objective maximised over V and D at (w, sigma2), with V' and D there, and
  * its gradient with respect to W and log sigma2 (p k + 1 numbers): by the envelope
- * theorem that of the objective at these V and D. Costs one product S W.
+ * theorem that of the objective at these V and D. Costs one product with S.
  * Work: lvae_ascend_work(). */
 int lvae_profile(const lvae_cov *cov, size_t k, const double *w, double sigma2,
                  double trace, double beta, int fix_sigma2, double *vt,

@@ -123,6 +123,7 @@ size_t data_covariance_work(const elbo_data *d)
 void data_covariance(const elbo_data *d, double *s, double *work)
 {
   size_t block = data_block_rows(d);
+  if (d->n == 0) memset(s, 0, d->p * d->p * sizeof *s);
   for (size_t i = 0; i < d->n; i += block) {
     size_t m = d->n - i < block ? d->n - i : block;
     data_rows(d, i, m, NULL, work, NULL, m);

@@ -18,10 +18,9 @@ between <- function(text, name) {
 }
 
 # Runs R code and puts what each expression prints below it, behind "#>".
-run <- function(code) {
+run <- function(code, env) {
   code <- code[!grepl("^#>", code)]
   expressions <- parse(text = code, keep.source = TRUE)
-  env <- new.env(parent = globalenv())
   grDevices::pdf(NULL)                           # plots are drawn, and not kept
   on.exit(grDevices::dev.off())
   last <- 0
@@ -48,7 +47,10 @@ while (!nzchar(demo[length(demo)])) demo <- demo[-length(demo)]
 
 example <- between(readme, "example")
 code <- example[!grepl("^```", example)]
-readme <- fill(readme, "example", c("```r", run(code), "```"))
+world <- new.env(parent = globalenv())           # the second example goes on from the first
+readme <- fill(readme, "example", c("```r", run(code, world), "```"))
+collapse <- between(readme, "collapse")
+readme <- fill(readme, "collapse", c("```r", run(collapse[!grepl("^```", collapse)], world), "```"))
 readme <- fill(readme, "demo", c("```text", sub(" +$", "", demo), "```"))
 # The table that bench/ppca.R wrote when it was last run.
 timings <- function(file = "bench/results/ppca.csv") {

@@ -7,6 +7,14 @@ colnames(x) <- letters[1:5]
 frame <- as.data.frame(x)
 fit <- ppca(x, 2, keep_data = TRUE)
 ranks <- select_rank(x)
+vae <- linear_vae(x, 2, optimizer = "exact", keep_data = TRUE)
+set.seed(1)
+adam <- linear_vae(x, 2, optimizer = "adam", keep_data = TRUE,
+                   control = train_control(epochs = 3))
+ae <- linear_ae(x, 2, optimizer = "exact", keep_data = TRUE)
+collapse <- posterior_collapse(vae)
+steady <- stability(vae)
+hill <- landscape(vae, 4:5, points = 5)
 
 # values -----------------------------------------------------------------------
 
@@ -94,6 +102,33 @@ no_dims <- c(nothing, list(
   `numeric(0)` = numeric(), matrix = diag(2), frame = frame
 ))
 
+no_train_control <- c(nothing, list(
+  `NULL` = NULL, `TRUE` = TRUE, number = 1, string = "em", maker = train_control,
+  frame = frame, fit = vae, em = em_control(), by_hand = list(tol = 1, maxit = 3)
+))
+
+# A model that encodes cannot do so where a cell is missing.
+no_complete <- c(no_newdata, list(
+  hole = replace(x, 7, NA), hole_frame = as.data.frame(replace(x, 7, NA)), all_missing = x + NA
+))
+
+no_weight <- c(without(no_number, "two"), list(
+  `NULL` = NULL, zero = 0, negative = -1, zero_later = c(1, 0), hole = c(1, NA),
+  infinite = c(1, Inf), strings = c("1", "2"), flags = c(TRUE, FALSE)
+))
+
+no_directions <- c(nothing, list(
+  `NULL` = NULL, `TRUE` = TRUE, string = "1", zero = 0, beyond = c(1, 6), fraction = c(1.5, 2),
+  negative = -1, `Inf` = Inf, `NaN` = NaN, twice = c(2, 2), hole = c(1, NA),
+  strings = c("1", "2"), flags = c(TRUE, FALSE), frame = frame
+))
+
+no_start <- c(nothing, list(
+  `TRUE` = TRUE, number = 1, matrix = x, string = "PCA", frame = frame, control = em_control(),
+  encoder_alone = list(V = t(x[1:5, 1:2])), other_k = ppca(x, 3), other_p = ppca(x[, 1:4], 2),
+  other = list(loadings = unname(x[1:5, 1:2]), W = 1)
+))
+
 no_size <- c(nothing, list(
   `TRUE` = TRUE, string = "1", one = 5, zero = c(0, 5), product = c(2, 3), three = c(5, 1, 1),
   fraction = c(2.5, 2), negative = c(-1, -5), hole = c(5, NA), infinite = c(5, Inf),
@@ -111,6 +146,16 @@ plot_arguments <- list(
 plot_with <- list(dims = list(type = "scores"), dim = list(type = "loadings"),
                   n = list(type = "scree"), log = list(type = "scree"),
                   col = list(type = "scores"))
+
+vae_plot_arguments <- c(plot_arguments[c("dims", "dim", "n", "log", "col")],
+                        list(type = c(no_choice, list(history_of_closed_form = "history"))))
+ae_plot_arguments <- c(plot_arguments[c("dims", "dim")],
+                       list(type = c(no_choice, list(history_of_closed_form = "history",
+                                                     scores = "scores"))))
+scree_arguments <- list(n = c(no_count, list(zero = 0, many = 6)),
+                        log = no_flag[names(no_flag) != "NULL"])
+no_levels <- c(no_count, list(`NULL` = NULL, zero = 0))
+no_angle <- c(no_number, list(`NULL` = NULL))
 
 # with: arguments that work. also: what else is given with a bad argument. bad: for each
 # argument, what it must refuse. call: the function to call, if not the one named.
@@ -132,6 +177,153 @@ table <- list(
     bad = list(
       x = list(two_sided = a ~ b), k = no_k,
       data = c(nothing, list(`NULL` = NULL, `TRUE` = TRUE, number = 1, matrix = x))
+    )
+  ),
+  linear_vae = list(with = list(x = x, k = 2), bad = list(x = c(no_data, no_complete["hole"]),
+                                                          k = no_k)),
+  linear_vae.default = list(
+    call = "linear_vae", with = list(x = x, k = 2),
+    bad = list(
+      x = c(no_data, no_complete[c("hole", "hole_frame")]), k = no_k, elbo = no_choice,
+      optimizer = no_choice, sigma2 = c(no_number, list(`NULL` = NULL, zero = 0, negative = -1)),
+      learn_sigma2 = no_flag, beta = no_weight, start = no_start,
+      center = no_vector_or_flag, scale = no_scale, transform = no_transform,
+      control = no_train_control, keep_data = no_flag
+    )
+  ),
+  linear_vae.formula = list(
+    call = "linear_vae", with = list(x = ~., k = 2, data = frame),
+    bad = list(
+      x = list(two_sided = a ~ b), k = no_k,
+      data = c(nothing, list(`NULL` = NULL, `TRUE` = TRUE, number = 1, matrix = x))
+    )
+  ),
+  linear_ae = list(
+    with = list(x = x, k = 2, optimizer = "exact"),
+    bad = list(
+      x = c(no_data, no_complete[c("hole", "hole_frame")]), k = no_k, penalty = no_choice,
+      lambda = c(no_number, list(zero = 0, negative = -1)),
+      optimizer = c(no_choice, list(with_penalty = "two-stage")),
+      start = c(without(no_start, "other_k", "other_p", "other"),
+                list(decoder_alone = list(loadings = unname(x[1:5, 1:2])))),
+      center = no_vector_or_flag, control = no_train_control, keep_data = no_flag
+    ),
+    also = list(lambda = list(penalty = "uniform"))
+  ),
+  train_control = list(
+    with = list(),
+    bad = list(
+      epochs = c(no_count, list(`NULL` = NULL, zero = 0)),
+      batch_size = c(no_count, list(zero = 0)),
+      learning_rate = c(no_number, list(`NULL` = NULL, zero = 0, negative = -1)),
+      samples = c(no_count, list(`NULL` = NULL, zero = 0)),
+      tol = c(no_number, list(`NULL` = NULL, zero = 0, negative = -1)),
+      maxit = c(no_count, list(`NULL` = NULL, zero = 0)),
+      accelerate = no_choice, rotate = no_flag, progress = no_flag
+    )
+  ),
+  elbo = list(with = list(object = vae), bad = list(newdata = no_complete)),
+  elbo.linear_vae = list(
+    call = "elbo", with = list(object = vae),
+    bad = list(newdata = no_complete, samples = c(no_count, list(`NULL` = NULL)),
+               by = no_choice)
+  ),
+  elbo.ppca = list(call = "elbo", with = list(object = fit),
+                   bad = list(newdata = no_newdata, by = no_choice)),
+  tune_sigma2 = list(with = list(object = vae), bad = list(newdata = no_complete)),
+  tune_sigma2.ppca = list(call = "tune_sigma2", with = list(object = fit),
+                          bad = list(newdata = no_newdata)),
+  posterior_collapse = list(
+    with = list(object = vae),
+    bad = list(newdata = no_complete,
+               eps = c(no_number, list(`NULL` = NULL, zero = 0, negative = -1)),
+               delta = c(no_number, list(`NULL` = NULL, one = 1, more = 2, negative = -1)))
+  ),
+  posterior_collapse.ppca = list(
+    call = "posterior_collapse", with = list(object = fit),
+    bad = list(newdata = no_newdata,
+               eps = c(no_number, list(`NULL` = NULL, zero = 0, negative = -1)),
+               delta = c(no_number, list(`NULL` = NULL, one = 1, more = 2, negative = -1)))
+  ),
+  stability = list(with = list(object = vae),
+                   bad = list(sigma2 = c(no_number, list(zero = 0, negative = -1)))),
+  stability.ppca = list(call = "stability", with = list(object = fit),
+                        bad = list(sigma2 = c(no_number, list(zero = 0, negative = -1)))),
+  landscape = list(
+    with = list(object = vae, pair = 4:5),
+    bad = list(pair = c(no_directions, list(one = 1, three = 1:3, none = integer())),
+               keep = c(no_directions, list(paired = 5, among = 3:4)),
+               sigma2 = c(no_number, list(zero = 0, negative = -1)))
+  ),
+  landscape.ppca = list(
+    call = "landscape", with = list(object = fit, pair = 4:5),
+    bad = list(
+      pair = c(no_directions, list(one = 1, three = 1:3, none = integer())),
+      keep = c(no_directions, list(paired = 5)),
+      sigma2 = c(no_number, list(zero = 0, negative = -1)),
+      reach = c(no_number, list(zero = 0, negative = -1)),
+      points = c(no_count, list(`NULL` = NULL, zero = 0, two = 2))
+    )
+  ),
+  alignment = list(
+    with = list(object = vae, reference = fit),
+    bad = list(
+      object = c(without(no_matrix, "fit"), list(`NULL` = NULL, hole = replace(x, 7, NA),
+                 other = diag(4), frame = frame, no_rows = x[0, ])),
+      reference = c(without(no_matrix, "fit"), list(
+        `NULL` = NULL, hole = replace(x, 7, NA), other = diag(4), frame = frame,
+        zero = matrix(0, 5, 2), no_rows = x[0, ]
+      ))
+    )
+  ),
+  rescale_latent = list(with = list(object = vae, a = 2), bad = list(a = c(
+    without(no_number, "two"), list(`NULL` = NULL, zero = 0, negative = -1, three = 1:3,
+                                    hole = c(1, NA), part = c(1, 0), strings = c("1", "2"),
+                                    flags = c(TRUE, FALSE))
+  ))),
+  rescale_latent.linear_vae = list(
+    call = "rescale_latent", with = list(object = vae, a = c(1, 2)),
+    bad = list(a = list(`NULL` = NULL, zero = 0, three = 1:3, part = c(1, 0), frame = frame))
+  ),
+  as_linear_vae = list(with = list(object = fit), bad = list(object = list(
+    missing = ppca(replace(x, 7, NA), 2)
+  ))),
+  as_linear_vae.ppca = list(call = "as_linear_vae", with = list(object = fit), bad = list()),
+  as_linear_vae.linear_vae = list(call = "as_linear_vae", with = list(object = vae),
+                                  bad = list()),
+  posterior.linear_vae = list(call = "posterior", with = list(object = vae),
+                              bad = list(newdata = no_complete)),
+  predict.linear_vae = list(call = "predict", with = list(object = vae),
+                            bad = list(newdata = no_complete, type = no_choice)),
+  coef.linear_vae = list(call = "coef", with = list(object = vae), bad = list(), dots = FALSE),
+  summary.linear_vae = list(call = "summary", with = list(object = vae), bad = list(),
+                            dots = FALSE),
+  update.linear_vae = list(
+    call = "update", with = list(object = adam),
+    # what is changed in a call is evaluated: a symbol or a call is no value there
+    bad = list(
+      epochs = c(no_count, list(zero = 0)),
+      maxit = c(without(no_count, "symbol", "call"), list(zero = 0)),
+      tol = c(without(no_number, "symbol", "call"), list(zero = 0, negative = -1)),
+      k = no_k, control = no_train_control,
+      beta = without(no_weight, "NULL", "symbol", "call")
+    )
+  ),
+  predict.linear_ae = list(call = "predict", with = list(object = ae),
+                           bad = list(newdata = no_complete, type = no_choice)),
+  fitted.linear_ae = list(call = "fitted", with = list(object = ae), bad = list()),
+  residuals.linear_ae = list(call = "residuals", with = list(object = ae),
+                             bad = list(newdata = no_complete)),
+  coef.linear_ae = list(call = "coef", with = list(object = ae), bad = list(), dots = FALSE),
+  nobs.linear_ae = list(call = "nobs", with = list(object = ae), bad = list(), dots = FALSE),
+  update.linear_ae = list(
+    call = "update", with = list(object = ae),
+    bad = list(
+      epochs = c(without(no_count, "symbol", "call"), list(zero = 0)),
+      maxit = c(without(no_count, "symbol", "call"), list(zero = 0)),
+      tol = c(without(no_number, "symbol", "call"), list(zero = 0, negative = -1)),
+      k = no_k, control = no_train_control,
+      lambda = without(no_weight, "NULL", "symbol", "call")
     )
   ),
   em_control = list(
@@ -202,6 +394,27 @@ table <- list(
   ),
   autoplot.ppca = list(with = list(object = fit), bad = plot_arguments, also = plot_with,
                        package = "ggplot2"),
+  plot.linear_vae = list(with = list(x = vae), bad = vae_plot_arguments, also = plot_with,
+                         dots = FALSE),
+  autoplot.linear_vae = list(with = list(object = vae), bad = vae_plot_arguments,
+                             also = plot_with, package = "ggplot2"),
+  plot.linear_ae = list(with = list(x = ae), bad = ae_plot_arguments, dots = FALSE,
+                        also = list(dims = list(type = "loadings"))),
+  autoplot.linear_ae = list(with = list(object = ae), bad = ae_plot_arguments,
+                            also = list(dims = list(type = "loadings")), package = "ggplot2"),
+  plot.posterior_collapse = list(with = list(x = collapse), bad = list(), dots = FALSE),
+  autoplot.posterior_collapse = list(with = list(object = collapse), bad = list(),
+                                     package = "ggplot2"),
+  plot.stability = list(with = list(x = steady), bad = scree_arguments, dots = FALSE),
+  autoplot.stability = list(with = list(object = steady), bad = scree_arguments,
+                            package = "ggplot2"),
+  plot.landscape = list(
+    with = list(x = hill), dots = FALSE,
+    bad = list(type = no_choice, nlevels = no_levels, theta = no_angle, phi = no_angle),
+    also = list(theta = list(type = "persp"), phi = list(type = "persp"))
+  ),
+  autoplot.landscape = list(with = list(object = hill), bad = list(nlevels = no_levels),
+                            package = "ggplot2"),
   plot.rank_selection = list(with = list(x = ranks), bad = list(), dots = FALSE),
   autoplot.rank_selection = list(with = list(object = ranks), bad = list(),
                                  package = "ggplot2"),
@@ -223,6 +436,13 @@ table <- list(
     )
   ),
   tidy.ppca = list(with = list(x = fit), bad = list(matrix = no_choice)),
+  tidy.linear_vae = list(with = list(x = vae), bad = list(matrix = no_choice)),
+  tidy.linear_ae = list(with = list(x = ae), bad = list(matrix = no_choice)),
+  tidy.posterior_collapse = list(with = list(x = collapse), bad = list()),
+  tidy.stability = list(with = list(x = steady), bad = list()),
+  glance.linear_vae = list(with = list(x = vae), bad = list()),
+  glance.linear_ae = list(with = list(x = ae), bad = list()),
+  augment.linear_vae = list(with = list(x = vae), bad = list(data = no_complete)),
   tidy.rank_selection = list(with = list(x = ranks), bad = list()),
   glance.ppca = list(with = list(x = fit), bad = list()),
   augment.ppca = list(with = list(x = fit), bad = list(data = no_newdata)),
@@ -311,12 +531,60 @@ test_that("arguments without a default have to be given", {
   expect_error(ppca(~., data = frame), "argument \"k\" is missing", fixed = TRUE)
   expect_error(select_rank(), "argument \"x\" is missing", fixed = TRUE)
   expect_error(read_idx(), "argument \"path\" is missing", fixed = TRUE)
-  for (generic in list(posterior, impute)) {
+  expect_error(linear_vae(), "argument \"x\" is missing", fixed = TRUE)
+  expect_error(linear_vae(x), "argument \"k\" is missing", fixed = TRUE)
+  expect_error(linear_vae(~., data = frame), "argument \"k\" is missing", fixed = TRUE)
+  expect_error(linear_ae(), "argument \"x\" is missing", fixed = TRUE)
+  expect_error(linear_ae(x), "argument \"k\" is missing", fixed = TRUE)
+  expect_error(alignment(), "argument \"object\" is missing", fixed = TRUE)
+  expect_error(alignment(x), "argument \"reference\" is missing", fixed = TRUE)
+  expect_error(landscape(fit), "argument \"pair\" is missing", fixed = TRUE)
+  expect_error(rescale_latent(vae), "argument \"a\" is missing", fixed = TRUE)
+  for (generic in list(posterior, impute, elbo, tune_sigma2, posterior_collapse, stability,
+                       landscape, rescale_latent, as_linear_vae)) {
     expect_error(generic())
-    for (object in list(NULL, 1, "a", x, mean, unclass(fit))) {
+    for (object in list(NULL, 1, "a", x, mean, unclass(fit), ae)) {
       expect_error(generic(object), "no applicable method")
     }
   }
+})
+
+test_that("a start's parts are named where they do not fit", {
+  w <- matrix(0.1, 5, 2)
+  refused <- function(part, ..., fitter = linear_vae) {
+    expect_error(fitter(x, 2, start = list(...)), paste0("`start$", part, "` must be"),
+                 fixed = TRUE, class = "elbo_error")
+  }
+  for (bad in list(w[, 1], t(w), replace(w, 3, NA), replace(w, 3, Inf), "w", matrix("a", 5, 2),
+                   as.data.frame(w), 1, list(1))) {
+    refused("loadings", loadings = bad)
+    refused("loadings", loadings = bad, V = t(w), fitter = linear_ae)
+    refused("V", loadings = w, V = if (identical(bad, t(w))) w else bad)
+    refused("V", loadings = w, V = if (identical(bad, t(w))) w else bad, fitter = linear_ae)
+  }
+  for (bad in list(0, c(1, 0), c(1, -1), c(1, NA), c(1, Inf), 1:3, c("1", "2"), list(1, 2))) {
+    refused("D", loadings = w, D = bad)
+  }
+  # The noise variance of a start stands for the argument.
+  for (bad in list(0, -1, NA, "1", c(1, 2))) {
+    expect_error(linear_vae(x, 2, start = list(loadings = w, sigma2 = bad)), "`sigma2` must be",
+                 class = "elbo_error")
+  }
+})
+
+test_that("choices that do not go together are refused", {
+  for (optimizer in c("em", "lbfgs", "exact")) {
+    expect_error(linear_vae(x, 2, elbo = "stochastic", optimizer = optimizer),
+                 "`optimizer` must be \"adam\" for the stochastic ELBO", class = "elbo_error")
+  }
+  for (optimizer in c("lbfgs", "exact")) {
+    expect_error(linear_vae(x, 2, optimizer = optimizer, beta = c(1, 2)),
+                 "`beta` must be one number for optimizer", class = "elbo_error")
+  }
+  skip_if_not_installed("Matrix")
+  sparse <- methods::as(Matrix::Matrix(round(abs(x)), sparse = TRUE), "generalMatrix")
+  expect_error(linear_vae(sparse, 2, transform = logit_pixels()), "`transform` must be NULL",
+               class = "elbo_error")
 })
 
 test_that("a start that does not fit the data is refused", {

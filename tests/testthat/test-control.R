@@ -45,3 +45,93 @@ test_that("it prints in a line, and invisibly", {
   expect_output(print(em_control(accelerate = FALSE)), "plain")
   capture.output(expect_invisible(print(em_control())))
 })
+
+# train_control() ----------------------------------------------------------------
+
+test_that("defaults of training are as documented", {
+  control <- train_control()
+  expect_s3_class(control, "train_control", exact = TRUE)
+  expect_named(control, names(formals(train_control)))
+  expect_identical(
+    unclass(control)[1:8],
+    list(epochs = 1000L, batch_size = NULL, learning_rate = 1e-3, samples = 1L, tol = 1e-9,
+         maxit = 2000L, accelerate = "anderson", rotate = TRUE)
+  )
+  expect_identical(control$progress, interactive())
+})
+
+test_that("settings of training are taken as they are, in one type", {
+  control <- train_control(epochs = 5, batch_size = 32, learning_rate = 1L, samples = 3,
+                           tol = 1L, maxit = 7, accelerate = "none", rotate = FALSE,
+                           progress = TRUE)
+  expect_identical(
+    unclass(control),
+    list(epochs = 5L, batch_size = 32L, learning_rate = 1, samples = 3L, tol = 1, maxit = 7L,
+         accelerate = "none", rotate = FALSE, progress = TRUE)
+  )
+  expect_identical(train_control(accelerate = "sq")$accelerate, "squarem")
+  expect_identical(train_control(accelerate = c("anderson", "squarem", "none"))$accelerate,
+                   "anderson")
+  # The element is there, and NULL, so that it can be taken on by update().
+  expect_true("batch_size" %in% names(train_control()))
+  expect_identical(do.call(train_control, unclass(control)), control)
+})
+
+test_that("a setting of training out of range names itself", {
+  refused <- function(..., said) {
+    expect_error(train_control(...), said, fixed = TRUE, class = "elbo_error")
+  }
+  refused(epochs = 0, said = "`epochs` must be a whole number, 1 or more, not 0.")
+  refused(batch_size = 0, said = "`batch_size` must be a whole number, 1 or more, not 0.")
+  refused(batch_size = 1.5, said = "`batch_size` must be a whole number, 1 or more, not 1.5.")
+  refused(learning_rate = 0, said = "`learning_rate` must be a finite number above 0, not 0.")
+  refused(samples = 0, said = "`samples` must be a whole number, 1 or more, not 0.")
+  refused(tol = 0, said = "`tol` must be a finite number above 0, not 0.")
+  refused(maxit = 0, said = "`maxit` must be a whole number, 1 or more, not 0.")
+  refused(accelerate = TRUE,
+          said = "`accelerate` must be one of \"anderson\", \"squarem\", \"none\", not TRUE.")
+  refused(rotate = NA, said = "`rotate` must be TRUE or FALSE, not NA.")
+  refused(progress = 1, said = "`progress` must be TRUE or FALSE, not 1.")
+})
+
+test_that("settings of training are made by train_control(), not by hand or by em_control()", {
+  for (control in list(list(tol = 1), em_control(), NULL)) {
+    for (fitter in list(linear_vae, linear_ae)) {
+      expect_error(fitter(iris[1:4], 2, control = control),
+                   "`control` must come from `train_control()`", fixed = TRUE,
+                   class = "elbo_error")
+    }
+  }
+  expect_error(ppca(iris[1:4], 2, control = train_control()),
+               "`control` must come from `em_control()`", fixed = TRUE, class = "elbo_error")
+})
+
+test_that("units do not matter to tol and learning_rate", {
+  # Powers of two: bit for bit.
+  x <- plain(model_data(40, 5, 2))
+  run <- function(data, optimizer) {
+    set.seed(1)
+    linear_vae(data, 2, optimizer = optimizer, sigma2 = mean(apply(data, 2, var)),
+               control = train_control(epochs = 30, learning_rate = 0.01))
+  }
+  for (optimizer in c("em", "adam")) {
+    one <- run(x, optimizer)
+    other <- run(x * 2^20, optimizer)
+    expect_identical(other$iterations, one$iterations)
+    expect_identical(other$loadings, one$loadings * 2^20)
+    expect_identical(other$D, one$D)
+  }
+})
+
+test_that("training settings print in three lines, and invisibly", {
+  said <- capture.output(expect_invisible(print(train_control(tol = 1e-4, maxit = 7))))
+  expect_identical(said, c(
+    "Training settings",
+    "  em, lbfgs: tol 1e-04, at most 7 iterations; em accelerated by anderson",
+    "  adam: 1000 epochs of the full batch, learning rate 0.001, 1 sample"
+  ))
+  said <- capture.output(print(train_control(accelerate = "none", rotate = FALSE, epochs = 3,
+                                             batch_size = 50, samples = 2)))
+  expect_match(said[2], "em not accelerated, not rotated", fixed = TRUE)
+  expect_match(said[3], "3 epochs of batches of 50, learning rate 0.001, 2 samples", fixed = TRUE)
+})
