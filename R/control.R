@@ -65,13 +65,16 @@ print.em_control <- function(x, ...) {
 #' deterministic optimisers, `epochs`, `batch_size`, `learning_rate` and
 #' `samples` for `"adam"`.
 #'
+#' @details
+#' Data are worked on in units in which the largest deviation from their mean is
+#' between 1 and 2, so that `tol` and `learning_rate` mean the same whatever the
+#' units of the data are.
+#'
 #' @param epochs number of epochs of `"adam"`, each a pass over all rows. With
 #'   the full batch an epoch is one step.
 #' @param batch_size rows a step, or `NULL` for all of them. Batches are drawn
 #'   without replacement, in a new order each epoch.
-#' @param learning_rate Adam's step size, above 0. Parameters are in units in
-#'   which the largest deviation of the data from their mean is between 1 and 2,
-#'   so that a rate means the same whatever the units of the data are.
+#' @param learning_rate Adam's step size, above 0.
 #' @param samples reparameterised samples of z for each observation and step,
 #'   for the stochastic ELBO.
 #' @param tol `"em"` and `"lbfgs"` stop once a step raises the objective by less

@@ -205,8 +205,8 @@ static void try_epochs(const task *t)
   size_t size = size_of(t), n = t->d->n;
   lvae_settings set = draw_settings(t);
   double *theta = draw_theta(t), *m = doubles(size), *v = doubles(size);
-  double *work = doubles(lvae_epoch_work(t->d, t->k));
-  int *order = ints(n);
+  double *work = doubles(lvae_epoch_work(t->d, t->k, set.batch));
+  int *order = ints(lvae_epoch_iwork(t->d));
   adam_state adam = {m, v, 0.0};
   for (size_t i = 0; i < size; i++) m[i] = v[i] = 0.0;
   for (uint32_t epoch = 0; epoch < 2; epoch++) {

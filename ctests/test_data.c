@@ -120,6 +120,28 @@ static void check_rows(const set *s, size_t first, size_t count,
   free(seen);
 }
 
+/* Every third row, increasing, put in the opposite order. */
+static void check_gather(const set *s)
+{
+  size_t count = (s->n + 2) / 3, ld = count + 2;
+  size_t size = s->p && count ? ld * (s->p - 1) + count : 0;
+  int *from = ints(count), *to = ints(count);
+  double *out = doubles(size), *x = doubles(size);
+  for (size_t e = 0; e < size; e++) out[e] = x[e] = marker;
+  for (size_t t = 0; t < count; t++) {
+    from[t] = (int) (3 * t);
+    to[t] = (int) (count - 1 - t);
+    for (size_t j = 0; j < s->p; j++)
+      x[count - 1 - t + j * ld] = scaled(s, 3 * t, j);
+  }
+  data_gather(&s->d, from, to, count, out, ld);
+  CHECK(gap(size, out, x) == 0.0);
+  free(from);
+  free(to);
+  free(out);
+  free(x);
+}
+
 static void check_cols(const set *s, size_t first, size_t count)
 {
   double *out = doubles(s->n * count), *x = doubles(s->n * count);
@@ -147,6 +169,7 @@ static void blocks_are_centred_scaled_and_masked(void)
         for (size_t r = 0; r < n + 3; r++) rows[r] = (int) test_below(n);
         check_rows(&s, 99, n + 3, rows);
         check_rows(&s, 0, n, NULL);
+        check_gather(&s);
         check_cols(&s, 0, p);
         check_cols(&s, p / 2, p - p / 2);
         check_cols(&s, p - 1, 0);

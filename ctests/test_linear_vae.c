@@ -1541,8 +1541,8 @@ static void drop_learner(learner *a)
 static lvae_terms run_epoch(const elbo_data *d, size_t k, uint32_t epoch,
                             const lvae_settings *set, learner *a)
 {
-  double *work = doubles(lvae_epoch_work(d, k));
-  int *order = ints(d->n);
+  double *work = doubles(lvae_epoch_work(d, k, set->batch));
+  int *order = ints(lvae_epoch_iwork(d));
   lvae_terms t = lvae_epoch(d, k, epoch, set, a->theta, &a->adam, work, order);
   free(work);
   free(order);
@@ -1618,6 +1618,9 @@ static void an_epoch_is_its_batches(void)
   s = new_sample(1300, 3, 2, 3.0);
   for (size_t batch = 100; batch < 2000; batch += 500)
     check_epochs(&s, DATA_INTEGER, 2, batch, batch / 100 % 3, 0);
+  drop(&s);
+  s = new_sample(9000, 1000, 1, 3.0);             /* more than are gathered at once */
+  check_epochs(&s, DATA_DOUBLE, 1, 700, 1, 0);
   drop(&s);
 }
 

@@ -106,6 +106,43 @@ void data_rows(const elbo_data *d, size_t first, size_t count, const int *rows,
   }
 }
 
+/* Stored cells and `from` are both in increasing order of rows. */
+static void gather_sparse(const elbo_data *d, size_t j, const int *from,
+                          const int *to, size_t count, double *out)
+{
+  size_t s = (size_t) d->start[j], end = (size_t) d->start[j + 1];
+  double mu = d->mu[j], unit = d->unit[j];
+  for (size_t t = 0; t < count; t++) {
+    double *cell = out + to[t];
+    while (s < end && d->row[s] < from[t]) s++;
+    if (s < end && d->row[s] == from[t])
+      sparse_cell(d->value[s], mu, unit, cell, NULL);
+    else *cell = -mu * unit;
+  }
+}
+
+void data_gather(const elbo_data *d, const int *from, const int *to,
+                 size_t count, double *out, size_t ld)
+{
+  for (size_t j = 0; j < d->p; j++, out += ld) {
+    double mu = d->mu[j], unit = d->unit[j];
+    if (j % 64 == 0) poll(d);
+    if (d->kind == DATA_DOUBLE) {
+      const double *x = d->value + j * d->n;
+      for (size_t t = 0; t < count; t++) {
+        double v = (x[from[t]] - mu) * unit;
+        out[to[t]] = v == v ? v : 0.0;
+      }
+    } else if (d->kind == DATA_INTEGER) {
+      const int *x = d->ivalue + j * d->n;
+      for (size_t t = 0; t < count; t++) {
+        int v = x[from[t]];
+        out[to[t]] = v != DATA_MISSING_INT ? (v - mu) * unit : 0.0;
+      }
+    } else gather_sparse(d, j, from, to, count, out);
+  }
+}
+
 void data_cols(const elbo_data *d, size_t first, size_t count, double *out)
 {
   elbo_data part = *d;

@@ -36,6 +36,11 @@ typedef struct {
 void data_rows(const elbo_data *d, size_t first, size_t count, const int *rows,
                double *out, double *mask, size_t ld);
 
+/* Many rows in any order, read from the first to the last: their numbers `from`,
+ * increasing, and the rows `to` of out (leading dimension ld) where they go. */
+void data_gather(const elbo_data *d, const int *from, const int *to,
+                 size_t count, double *out, size_t ld);
+
 /* Columns first .. first + count - 1 into out, n x count. */
 void data_cols(const elbo_data *d, size_t first, size_t count, double *out);
 

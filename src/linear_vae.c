@@ -291,7 +291,9 @@ static size_t block_rows(const elbo_data *data)
 }
 
 typedef struct {
-  double *x, *residual;       /* m x p */
+  double *read, *residual;    /* m x p */
+  const double *x;            /* the block's rows: `read`, or those of a batch that */
+  size_t ld;                  /* was gathered; their leading dimension */
   double *mean, *z, *noise;   /* m x k: V x, the sample, its noise */
   double *slope;              /* m x k: residual W, then the gradient of z */
 } block_work;
@@ -299,9 +301,7 @@ typedef struct {
 static block_work lay_out_block(const elbo_data *data, size_t k, double *work)
 {
   size_t m = block_rows(data), mp = m * data->p, mk = m * k;
-  block_work b;
-  b.x = work;
-  b.residual = b.x + mp;
+  block_work b = {.read = work, .residual = work + mp};
   b.mean = b.residual + mp;
   b.z = b.mean + mk;
   b.noise = b.z + mk;
@@ -332,23 +332,22 @@ static void sample_residual(size_t m, size_t p, size_t k, const double *w,
       for (size_t i = j * m; i < (j + 1) * m; i++)
         b->z[i] += sd[j] * b->noise[i];
   }
-  memcpy(b->residual, b->x, m * p * sizeof *b->residual);
+  for (size_t j = 0; j < p; j++)
+    memcpy(b->residual + j * m, b->x + j * b->ld, m * sizeof *b->residual);
   la_gemm('N', 'T', m, p, k, 1.0, b->z, m, w, p, -1.0, b->residual, m);
 }
 
 /* Adds one block's part to the sums over the batch: of the squared error and
  * |V x|^2 to terms; of residual'z to to->w; of x'(residual W + beta sigma2 V x)
  * to to->vt; and of (residual W) * noise to to->log_d. */
-static void add_block(const elbo_data *data, size_t k, parts at,
-                      const double *sd, double sigma2, const int *rows,
-                      size_t first, size_t m, uint32_t epoch,
-                      const lvae_settings *set, parts to, lvae_terms *terms,
-                      block_work *b)
+static void add_block(size_t p, size_t k, parts at, const double *sd,
+                      double sigma2, const int *rows, size_t first, size_t m,
+                      uint32_t epoch, const lvae_settings *set, parts to,
+                      lvae_terms *terms, block_work *b)
 {
-  size_t p = data->p, draws = set->samples > 0 ? set->samples : 1;
+  size_t draws = set->samples > 0 ? set->samples : 1;
   double share = 1.0 / (double) draws;
-  data_rows(data, first, m, rows, b->x, NULL, m);
-  la_gemm('N', 'N', m, k, p, 1.0, b->x, m, at.vt, p, 0.0, b->mean, m);
+  la_gemm('N', 'N', m, k, p, 1.0, b->x, b->ld, at.vt, p, 0.0, b->mean, m);
   for (size_t s = 0; s < draws; s++) {
     sample_residual(m, p, k, at.w, sd, rows, first, epoch, s, set->samples,
                     set->key, b);
@@ -368,14 +367,16 @@ static void add_block(const elbo_data *data, size_t k, parts at,
   terms->kl += dot(m * k, b->mean, b->mean);
   for (size_t i = 0; i < m * k; i++)
     b->slope[i] += set->beta * sigma2 * b->mean[i];
-  la_gemm('T', 'N', p, k, m, 1.0, b->x, m, b->slope, m, 1.0, to.vt, p);
+  la_gemm('T', 'N', p, k, m, 1.0, b->x, b->ld, b->slope, m, 1.0, to.vt, p);
 }
 
-lvae_terms lvae_rows_gradient(const elbo_data *data, size_t k,
-                              const double *theta, const int *rows,
-                              size_t count, uint32_t epoch,
-                              const lvae_settings *set, double *gradient,
-                              double *work)
+/* lvae_rows_gradient(); `ready`: the rows themselves, gathered, or NULL to read
+ * them here. */
+static lvae_terms batch_gradient(const elbo_data *data, size_t k,
+                                 const double *theta, const int *rows,
+                                 size_t count, const double *ready, size_t ld,
+                                 uint32_t epoch, const lvae_settings *set,
+                                 double *gradient, double *work)
 {
   size_t p = data->p, block = block_rows(data), size = theta_size(p, k);
   parts at = split(p, k, (double *) theta), to = split(p, k, gradient);
@@ -390,8 +391,16 @@ lvae_terms lvae_rows_gradient(const elbo_data *data, size_t k,
   }
   for (size_t i = 0; i < count; i += block) {
     size_t m = count - i < block ? count - i : block;
-    add_block(data, k, at, sd, sigma2, rows ? rows + i : NULL, i, m, epoch, set,
-              to, &terms, &b);
+    const int *these = rows ? rows + i : NULL;
+    if (ready) {
+      b.x = ready + i;
+      b.ld = ld;
+    } else {
+      data_rows(data, i, m, these, b.read, NULL, m);
+      b.x = b.read;
+      b.ld = m;
+    }
+    add_block(p, k, at, sd, sigma2, these, i, m, epoch, set, to, &terms, &b);
   }
   terms.error /= n;
   terms.kl *= 0.5 / n;
@@ -414,26 +423,77 @@ lvae_terms lvae_rows_gradient(const elbo_data *data, size_t k,
   return terms;
 }
 
-size_t lvae_epoch_work(const elbo_data *data, size_t k)
+lvae_terms lvae_rows_gradient(const elbo_data *data, size_t k,
+                              const double *theta, const int *rows,
+                              size_t count, uint32_t epoch,
+                              const lvae_settings *set, double *gradient,
+                              double *work)
 {
-  return lvae_rows_work(data, k) + theta_size(data->p, k);
+  return batch_gradient(data, k, theta, rows, count, NULL, 0, epoch, set,
+                        gradient, work);
+}
+
+/* Whole batches that are gathered together, in 64 MB if more than one: rows in a
+ * random order are few of each column, and to walk down the columns for many of
+ * them at once costs little more than for one batch. */
+static size_t gathered_rows(const elbo_data *data, size_t batch)
+{
+  size_t rows = ((size_t) 1 << 23) / data->p;
+  if (batch >= data->n) return 0;
+  rows = rows > batch ? rows / batch * batch : batch;
+  return rows < data->n ? rows : data->n;
+}
+
+size_t lvae_epoch_work(const elbo_data *data, size_t k, size_t batch)
+{
+  return lvae_rows_work(data, k) + theta_size(data->p, k) +
+    gathered_rows(data, batch) * data->p;
+}
+
+size_t lvae_epoch_iwork(const elbo_data *data)
+{
+  return 4 * data->n;
+}
+
+/* The rows order[first .. first + count - 1] into x (count x p). place: n, the
+ * inverse of the order; from, to: count each. */
+static void gather(const elbo_data *data, const int *place, size_t first,
+                   size_t count, double *x, int *from, int *to)
+{
+  size_t found = 0;
+  for (size_t i = 0; i < data->n; i++) {
+    size_t at = (size_t) place[i];
+    if (at < first || at - first >= count) continue;
+    from[found] = (int) i;
+    to[found++] = (int) (at - first);
+  }
+  data_gather(data, from, to, count, x, count);
 }
 
 lvae_terms lvae_epoch(const elbo_data *data, size_t k, uint32_t epoch,
                       const lvae_settings *set, double *theta, adam_state *adam,
-                      double *work, int *order)
+                      double *work, int *iwork)
 {
-  size_t n = data->n, size = theta_size(data->p, k);
-  int whole = set->batch >= n;
-  double *gradient = work, *rest = work + size;
+  size_t n = data->n, size = theta_size(data->p, k), batch = set->batch;
+  size_t ready = gathered_rows(data, batch), first = 0, held = 0;
+  double *gradient = work, *x = work + size, *rest = x + ready * data->p;
+  int *order = iwork, *place = order + n, *from = place + n, *to = from + n;
   lvae_terms mean = {0.0, 0.0, 0.0};
-  if (!whole) rng_permutation(set->key, epoch, n, order);
-  for (size_t i = 0; i < n; i += set->batch) {
-    size_t count = n - i < set->batch ? n - i : set->batch;
+  if (ready > 0) {
+    rng_permutation(set->key, epoch, n, order);
+    for (size_t i = 0; i < n; i++) place[order[i]] = (int) i;
+  }
+  for (size_t i = 0; i < n; i += batch) {
+    size_t count = n - i < batch ? n - i : batch;
     double share = (double) count / (double) n;
-    lvae_terms terms = lvae_rows_gradient(data, k, theta,
-                                          whole ? NULL : order + i, count,
-                                          epoch, set, gradient, rest);
+    if (ready > 0 && i == first + held) {
+      first = i;
+      held = n - i < ready ? n - i : ready;
+      gather(data, place, first, held, x, from, to);
+    }
+    lvae_terms terms = batch_gradient(data, k, theta, ready ? order + i : NULL,
+                                      count, ready ? x + (i - first) : NULL,
+                                      held, epoch, set, gradient, rest);
     adam_climb(size, theta, gradient, set->learning_rate, adam);
     mean.error += share * terms.error;
     mean.reconstruction += share * terms.reconstruction;
@@ -469,7 +529,9 @@ void lvae_observe(const elbo_data *data, size_t k, const double *w,
   }
   for (size_t i = 0; i < n; i += block) {
     size_t m = n - i < block ? n - i : block;
-    data_rows(data, i, m, NULL, b.x, NULL, m);
+    data_rows(data, i, m, NULL, b.read, NULL, m);
+    b.x = b.read;
+    b.ld = m;
     la_gemm('N', 'N', m, k, p, 1.0, b.x, m, vt, p, 0.0, b.mean, m);
     for (size_t r = 0; r < m; r++) {
       error[i + r] = samples > 0 ? 0.0 : spread;

@@ -119,11 +119,12 @@ size_t lvae_rows_work(const elbo_data *data, size_t k);
 
 /* One epoch of Adam over all rows, in batches and in an order that belongs to
  * the epoch. The terms are means over the epoch's rows, each under the theta that
- * its batch met. Work: lvae_epoch_work() doubles and n ints. */
+ * its batch met. Work: lvae_epoch_work() doubles, lvae_epoch_iwork() ints. */
 lvae_terms lvae_epoch(const elbo_data *data, size_t k, uint32_t epoch,
                       const lvae_settings *set, double *theta, adam_state *adam,
-                      double *work, int *order);
-size_t lvae_epoch_work(const elbo_data *data, size_t k);
+                      double *work, int *iwork);
+size_t lvae_epoch_work(const elbo_data *data, size_t k, size_t batch);
+size_t lvae_epoch_iwork(const elbo_data *data);
 
 /* For each row E|x - W z|^2 (of `samples` samples, or in closed form), its KL, and
  * the mean V x of q (n x k). W and V' are p x k. Work: lvae_rows_work(). */

@@ -228,8 +228,9 @@ SEXP C_lvae_epoch(SEXP x, SEXP mu, SEXP unit, SEXP k_, SEXP state, SEXP epoch,
   uint32_t number = (uint32_t) glue_count(epoch, 0, most, "epoch");
   SEXP out = PROTECT(copy_state(state, 2 * d.p * k + k + 1, names, 5, &adam));
   lvae_terms terms = lvae_epoch(&d, k, number, &set, REAL(VECTOR_ELT(out, 0)),
-                                &adam, glue_doubles(lvae_epoch_work(&d, k)),
-                                glue_ints(d.n));
+                                &adam,
+                                glue_doubles(lvae_epoch_work(&d, k, set.batch)),
+                                glue_ints(lvae_epoch_iwork(&d)));
   SET_VECTOR_ELT(out, 3, Rf_ScalarReal(adam.steps));
   SET_VECTOR_ELT(out, 4, glue_terms(terms));
   UNPROTECT(1);

@@ -51,13 +51,19 @@ world <- new.env(parent = globalenv())           # the second example goes on fr
 readme <- fill(readme, "example", c("```r", run(code, world), "```"))
 collapse <- between(readme, "collapse")
 readme <- fill(readme, "collapse", c("```r", run(collapse[!grepl("^```", collapse)], world), "```"))
+grDevices::png("man/figures/README-collapse.png", width = 1500, height = 560, res = 150)
+old <- graphics::par(mfrow = c(1, 2))
+plot(world$fit)
+plot(posterior_collapse(world$fit))
+graphics::par(old)
+invisible(grDevices::dev.off())
 readme <- fill(readme, "demo", c("```text", sub(" +$", "", demo), "```"))
-# The table that bench/ppca.R wrote when it was last run.
-timings <- function(file = "bench/results/ppca.csv") {
-  d <- utils::read.csv(file)
+# The tables that the scripts in bench/ wrote when they were last run.
+timings <- function(names = c("ppca", "linear_vae")) {
+  d <- do.call(rbind, lapply(file.path("bench/results", paste0(names, ".csv")), utils::read.csv))
   growth <- d[d$case == "growth" & grepl("~ n", d$what), ]
   d <- d[d$case != "growth", ]
-  unit <- c(s = " s", MB = " MB", x = " times")[d$unit]
+  unit <- c(s = " s", ms = " ms", MB = " MB", x = " times", "GFlop/s" = " GFlop/s")[d$unit]
   value <- paste0(trimws(formatC(d$value, digits = 3, format = "fg")),
                   ifelse(is.na(unit), "", unit))
   case <- ifelse(duplicated(d$case), "", d$case)
