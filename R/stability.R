@@ -88,7 +88,8 @@ directions_in_use <- function(object) {
     return(seq_along(lambda) <= object$k & lambda > object$sigma2)
   }
   u <- object$moments$unit
-  own <- span_variances(object$moments, object$sigma2 / u^2) * u^2
+  beta <- object$beta
+  own <- span_variances(object$moments, beta * object$sigma2 / u^2) * u^2
   in_use <- logical(length(lambda))
   off <- 0
   for (value in sort(own, decreasing = TRUE)) {
@@ -105,13 +106,18 @@ directions_in_use <- function(object) {
 }
 
 # Eigenvalues of S within the span of W, from W'W and W'SW: those of B'W'SW B with
-# B = E G^(-1/2), where W'W = E G E', over the columns that count beside the noise.
-span_variances <- function(moments, sigma2) {
+# B = E G^(-1/2), where W'W = E G E'. At a stationary point a column of variance
+# lambda is lambda - noise long, squared, or 0: one of less than half of that counts
+# as 0.
+span_variances <- function(moments, noise) {
   eigen <- eigen(moments$ww, symmetric = TRUE)
-  used <- eigen$values > 1e-6 * sigma2
+  length2 <- eigen$values
+  e <- eigen$vectors
+  some <- length2 > .Machine$double.xmin
+  variance <- ifelse(some, colSums(e * (moments$wsw %*% e)) / ifelse(some, length2, 1), 0)
+  used <- some & variance > noise & length2 > 0.5 * (variance - noise)
   if (!any(used)) return(numeric(0))
-  b <- eigen$vectors[, used, drop = FALSE] /
-    rep(sqrt(eigen$values[used]), each = nrow(moments$ww))
+  b <- e[, used, drop = FALSE] / rep(sqrt(length2[used]), each = nrow(e))
   inner <- crossprod(b, moments$wsw %*% b)
   eigen((inner + t(inner)) / 2, symmetric = TRUE, only.values = TRUE)$values
 }

@@ -66,10 +66,10 @@ timings <- function(names = c("ppca", "linear_vae")) {
   unit <- c(s = " s", ms = " ms", MB = " MB", x = " times", "GFlop/s" = " GFlop/s")[d$unit]
   value <- paste0(trimws(formatC(d$value, digits = 3, format = "fg")),
                   ifelse(is.na(unit), "", unit))
-  case <- ifelse(duplicated(d$case), "", d$case)
+  case <- ifelse(c(FALSE, d$case[-1] == d$case[-nrow(d)]), "", d$case)
   c("| data | what | measured |", "|---|---|---|",
     sprintf("| %s | %s | %s |", case, ifelse(grepl("/|<=", d$what), d$what,
-                                             gsub("([a-zA-Z:]+\\(.*\\))", "`\\1`", d$what)), value),
+                                             gsub("([a-zA-Z_:]+\\(.*\\))", "`\\1`", d$what)), value),
     "", paste0("Machine: ", d$machine[1], "."), "",
     sprintf("Over the number of rows n, %s grows as n to the power %.2f and %s as n to the power %.2f:",
             "the closed form", growth$value[1], "EM with missing cells", growth$value[2]), "",

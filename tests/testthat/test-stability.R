@@ -226,7 +226,7 @@ test_that("rotated or reordered columns are the same point", {
 
 test_that("away from a stationary point it says so", {
   set.seed(3)
-  away <- hold(matrix(rnorm(12), 6), 0.5)
+  away <- hold(matrix(3 * rnorm(12), 6), 0.5)             # long enough to be in use
   expect_warning(found <- stability(away), "not at a stationary point: .* off the eigenvalues")
   expect_identical(sum(found$in_use & found$eigenvalue > 0.5), sum(found$in_use))
   # The stated distance: eigenvalues of S within the span of W, against the nearest ones.
@@ -473,4 +473,22 @@ test_that("a fit to data with missing cells is refused", {
   fit <- ppca(with_holes(x), 3)
   expect_error(stability(fit), "missing cells", class = "elbo_error")
   expect_error(landscape(fit, 1:2), "missing cells", class = "elbo_error")
+})
+
+test_that("what is left of a collapsed column is not in use", {
+  # Coordinate ascent shrinks the column of an eigenvalue just below the noise slowly; a
+  # column that is on its way up from nearly 0 is not there yet either.
+  noise <- lambda[2] * 1.01
+  w <- stationary(1, noise, 3)
+  w[, 2] <- sqrt(1e-3 * noise) * u[, 2]
+  expect_identical(stability(hold(w, noise))$in_use, 1:6 == 1)
+  noise <- lambda[2] * 0.9
+  w <- stationary(1, noise, 3)
+  w[, 2] <- sqrt(0.01 * (lambda[2] - noise)) * u[, 2]
+  found <- stability(hold(w, noise))
+  expect_identical(found$in_use, 1:6 == 1)
+  expect_false(found$stable[2])
+  # A direction that the noise all but covers is in use where its column is as it should be.
+  noise <- lambda[2] * 0.999
+  expect_identical(stability(hold(stationary(1:2, noise, 3), noise))$in_use, 1:6 <= 2)
 })
