@@ -39,6 +39,8 @@ compiler=$(R CMD config CC) || give_up 'R, which says where its BLAS is, is not 
 r_home=$(R RHOME)
 flags="-std=c11 -g -Wall -Wextra -Wpedantic -Wshadow -Wstrict-prototypes -Wmissing-prototypes"
 flags="$flags -Wpointer-arith -Wvla -Wfloat-conversion -Werror"
+# The training engine in double, so that its gradients can be checked by differences.
+flags="$flags -DELBO_REAL_DOUBLE"
 # R's headers (BLAS and LAPACK prototypes) are not ours to warn about.
 flags="$flags $(R CMD config --cppflags | sed 's/-I/-isystem /g') -Isrc -Ictests"
 libs="$(R CMD config LAPACK_LIBS) $(R CMD config BLAS_LIBS) -Wl,-rpath,$r_home/lib -lm"

@@ -1,6 +1,7 @@
 /* Registration of the .Call entry points. */
 #include <R_ext/Rdynload.h>
 
+#include "gemm.h"
 #include "r_glue.h"
 
 #define ENTRY(name, args) {#name, (DL_FUNC) &name, args}
@@ -33,6 +34,7 @@ static const R_CallMethodDef entries[] = {
 
 void R_init_elbo(DllInfo *dll)
 {
+  gemm_load();
   R_registerRoutines(dll, NULL, entries, NULL, NULL);
   R_useDynamicSymbols(dll, FALSE);
   R_forceSymbols(dll, TRUE);

@@ -9,6 +9,12 @@
 
 #include <stddef.h>
 
+#include "gemm.h"
+
+/* Who computes la_gemm() and la_syrk(): our own kernels by that plan, or with
+ * own = 0, R's BLAS. Until it is called, our own with one thread. */
+void la_use(int own, gemm_plan plan);
+
 /* C = alpha op(A) op(B) + beta C, with op(A) m x k, op(B) k x n, C m x n;
  * trans_a, trans_b are 'N' or 'T'. */
 void la_gemm(char trans_a, char trans_b, size_t m, size_t n, size_t k,

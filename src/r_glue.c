@@ -3,6 +3,7 @@
 #include <limits.h>
 #include <string.h>
 
+#include "linalg.h"
 #include "r_glue.h"
 
 static void take_interrupt(void)
@@ -51,6 +52,7 @@ static void sparse_data(SEXP x, elbo_data *d)
 
 elbo_data glue_raw_data(SEXP x)
 {
+  glue_use();
   elbo_data d = {.poll = take_interrupt};
   if (Rf_isS4(x) && Rf_inherits(x, "dgCMatrix")) {
     sparse_data(x, &d);
@@ -65,6 +67,25 @@ elbo_data glue_raw_data(SEXP x)
     } else Rf_error("internal error: `x` is not a numeric matrix");
   }
   return d;
+}
+
+void glue_use(void)
+{
+  SEXP blas = Rf_GetOption1(Rf_install("elbo.blas"));
+  SEXP threads = Rf_GetOption1(Rf_install("elbo.threads"));
+  SEXP kernel = Rf_GetOption1(Rf_install("elbo.kernel"));
+  int own = !(TYPEOF(blas) == STRSXP && XLENGTH(blas) == 1 &&
+              strcmp(CHAR(STRING_ELT(blas, 0)), "R") == 0);
+  int wanted = Rf_isNumeric(threads) && XLENGTH(threads) == 1 ? Rf_asInteger(threads)
+                                                              : 0;
+  enum gemm_kernel best = gemm_best();
+  if (TYPEOF(kernel) == STRSXP && XLENGTH(kernel) == 1) {
+    const char *name = CHAR(STRING_ELT(kernel, 0));
+    if (strcmp(name, "portable") == 0) best = GEMM_PORTABLE;
+    else if (strcmp(name, "avx2") == 0 && best > GEMM_AVX2) best = GEMM_AVX2;
+  }
+  if (wanted == NA_INTEGER || wanted < 0) wanted = 0;
+  la_use(own, (gemm_plan) {best, gemm_threads(wanted)});
 }
 
 elbo_data glue_data(SEXP x, SEXP mu, SEXP unit)

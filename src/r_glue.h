@@ -14,6 +14,10 @@
 elbo_data glue_data(SEXP x, SEXP mu, SEXP unit);
 elbo_data glue_raw_data(SEXP x);
 
+/* Products as the options elbo.blas, elbo.threads and elbo.kernel ask; whatever takes
+ * data or S begins with it. */
+void glue_use(void);
+
 /* A double matrix of n x p (p = 0: of any number of columns). */
 const double *glue_matrix(SEXP x, size_t n, size_t p, const char *what);
 double glue_number(SEXP x, const char *what);

@@ -12,6 +12,7 @@ static lvae_cov glue_cov(SEXP s, SEXP x, SEXP mu, SEXP unit, elbo_data *d)
     return (lvae_cov) {NULL, d, d->p};
   }
   size_t p = (size_t) Rf_xlength(mu);
+  glue_use();
   return (lvae_cov) {glue_matrix(s, p, p, "s"), NULL, p};
 }
 

@@ -7,7 +7,8 @@ enum {
   ELBO_OK = 0,
   ELBO_NOT_CONVERGED,   /* an iterative solver spent its budget */
   ELBO_NOT_POSITIVE,    /* a matrix that must be positive definite is not */
-  ELBO_LAPACK           /* LAPACK reported a failure */
+  ELBO_LAPACK,          /* LAPACK reported a failure */
+  ELBO_MEMORY           /* no room for work space */
 };
 
 #endif

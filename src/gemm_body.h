@@ -1,0 +1,291 @@
+/* The products for one type: included by gemm.c with REAL, NAME() and, where there are
+ * vectors, their intrinsics V256() and V512(). */
+
+/* C tile (mr x nr) = [C, if load] + sum over l of a_l b_l', with a and b packed in
+ * panels of k columns of mr and nr. */
+typedef void (*NAME(tile))(size_t k, const REAL *a, const REAL *b, REAL *c,
+                           size_t ldc, int load);
+
+typedef struct {
+  size_t mr, nr;
+  NAME(tile) tile;
+} NAME(kernel);
+
+/* ---- tiles ------------------------------------------------------------- */
+
+static void NAME(tile_portable)(size_t k, const REAL *a, const REAL *b, REAL *c,
+                                size_t ldc, int load)
+{
+  REAL sum[4][8];
+  for (size_t j = 0; j < 4; j++)
+    for (size_t i = 0; i < 8; i++) sum[j][i] = load ? c[i + j * ldc] : 0;
+  for (size_t l = 0; l < k; l++, a += 8, b += 4)
+    for (size_t j = 0; j < 4; j++)
+      for (size_t i = 0; i < 8; i++) sum[j][i] += a[i] * b[j];
+  for (size_t j = 0; j < 4; j++)
+    for (size_t i = 0; i < 8; i++) c[i + j * ldc] = sum[j][i];
+}
+
+#ifdef GEMM_X86
+#define TILE NAME(tile_avx2)
+#define TARGET "avx2,fma"
+#define NR 6
+#define VECTOR V256(type)
+#define V_LOAD V256(loadu)
+#define V_STORE V256(storeu)
+#define V_SPREAD V256(set1)
+#define V_FMA V256(fmadd)
+#define V_ZERO V256(setzero)
+#include "gemm_tile.h"
+
+#define TILE NAME(tile_avx512)
+#define TARGET "avx512f"
+#define NR 12
+#define VECTOR V512(type)
+#define V_LOAD V512(loadu)
+#define V_STORE V512(storeu)
+#define V_SPREAD V512(set1)
+#define V_FMA V512(fmadd)
+#define V_ZERO V512(setzero)
+#include "gemm_tile.h"
+#endif
+
+static NAME(kernel) NAME(choose)(enum gemm_kernel which)
+{
+#ifdef GEMM_X86
+  if (which == GEMM_AVX512)
+    return (NAME(kernel)) {128 / sizeof(REAL), 12, NAME(tile_avx512)};
+  if (which == GEMM_AVX2)
+    return (NAME(kernel)) {64 / sizeof(REAL), 6, NAME(tile_avx2)};
+#endif
+  (void) which;
+  return (NAME(kernel)) {8, 4, NAME(tile_portable)};
+}
+
+/* ---- packing ----------------------------------------------------------- */
+
+/* `count` lines, each of k numbers: line i starts at x + i * line and goes on by
+ * `step`. Out: panels of `width` lines, k columns of them each; the last is filled up
+ * with zeros. */
+static void NAME(pack)(size_t width, size_t count, size_t k, REAL scale,
+                       const REAL *x, size_t line, size_t step, REAL *out)
+{
+  for (size_t i = 0; i < count; i += width, out += width * k) {
+    size_t w = count - i < width ? count - i : width, l = 0;
+    const REAL *from = x + i * line;
+    if (w == width && line == 1) {
+      for (; l < k; l++)
+        for (size_t j = 0; j < width; j++)
+          out[l * width + j] = scale * from[j + l * step];
+      continue;
+    }
+    if (w == width)           /* in blocks of 16, so that cache lines are read once */
+      for (; l + 16 <= k; l += 16)
+        for (size_t j = 0; j < width; j++)
+          for (size_t t = 0; t < 16; t++)
+            out[(l + t) * width + j] = scale * from[j * line + (l + t) * step];
+    for (; l < k; l++) {
+      for (size_t j = 0; j < w; j++)
+        out[l * width + j] = scale * from[j * line + l * step];
+      for (size_t j = w; j < width; j++) out[l * width + j] = 0;
+    }
+  }
+}
+
+/* ---- one thread's part ------------------------------------------------- */
+
+/* Blocks of op(A) (MC x KC) and of op(B) (KC x NC) are packed at a time: the first
+ * stays in the second-level cache, a panel of the second in the first-level one. */
+enum {
+  NAME(KC) = 1536 / sizeof(REAL),
+  NAME(MC) = 1024 / sizeof(REAL),
+  NAME(NC) = 4080
+};
+
+typedef struct {
+  size_t m, n, k;
+  REAL alpha, beta;
+  const REAL *a;
+  size_t a_line, a_step;      /* from row to row of op(A), from column to column */
+  const REAL *b;
+  size_t b_line, b_step;      /* from column to column of op(B), from row to row */
+  REAL *c;
+  size_t ldc;
+  int lower;                  /* only where row >= column */
+} NAME(job);
+
+static size_t NAME(least)(size_t a, size_t b)
+{
+  return a < b ? a : b;
+}
+
+static size_t NAME(round_up)(size_t n, size_t to)
+{
+  return (n + to - 1) / to * to;
+}
+
+/* Row of column `col` at which the part of C that counts begins. */
+static size_t NAME(top)(const NAME(job) *j, size_t col)
+{
+  return j->lower ? NAME(least)(col, j->m) : 0;
+}
+
+static void NAME(scale)(const NAME(job) *j)
+{
+  for (size_t col = 0; col < j->n; col++)
+    for (size_t i = NAME(top)(j, col); i < j->m; i++) {
+      REAL *c = j->c + i + col * j->ldc;
+      *c = j->beta == 0 ? 0 : j->beta * *c;
+    }
+}
+
+/* Numbers of the packed blocks: of op(A), and in all. */
+static size_t NAME(room)(const NAME(job) *j, const NAME(kernel) *t, size_t *all)
+{
+  size_t kc = NAME(least)(j->k, NAME(KC));
+  size_t mc = NAME(round_up)(NAME(least)(j->m, NAME(MC)), t->mr);
+  size_t nc = NAME(round_up)(NAME(least)(j->n, NAME(NC)), t->nr);
+  size_t a = NAME(round_up)(mc * kc, 64 / sizeof(REAL));
+  *all = a + NAME(round_up)(nc * kc, 64 / sizeof(REAL));
+  return a;
+}
+
+/* A tile at the edge of C, or across the diagonal: by way of `edge`. */
+static void NAME(edge_tile)(const NAME(job) *j, const NAME(kernel) *t, size_t row,
+                            size_t col, size_t k, const REAL *a, const REAL *b,
+                            int load)
+{
+  REAL edge[32 * 12] = {0};
+  size_t rows = NAME(least)(t->mr, j->m - row), cols = NAME(least)(t->nr, j->n - col);
+  REAL *c = j->c + row + col * j->ldc;
+  for (size_t y = 0; load && y < cols; y++)
+    for (size_t x = 0; x < rows; x++) edge[x + y * t->mr] = c[x + y * j->ldc];
+  t->tile(k, a, b, edge, t->mr, load);
+  for (size_t y = 0; y < cols; y++) {
+    size_t top = NAME(top)(j, col + y);
+    for (size_t x = top > row ? top - row : 0; x < rows; x++)
+      c[x + y * j->ldc] = edge[x + y * t->mr];
+  }
+}
+
+/* All tiles of mc rows from `row` and nc columns from `col`, over k. */
+static void NAME(tiles)(const NAME(job) *j, const NAME(kernel) *t, size_t row,
+                        size_t mc, size_t col, size_t nc, size_t k,
+                        const REAL *a, const REAL *b, int load)
+{
+  for (size_t y = 0; y < nc; y += t->nr)
+    for (size_t x = 0; x < mc; x += t->mr) {
+      size_t i = row + x, at = col + y;
+      if (NAME(top)(j, at) >= i + t->mr) continue;
+      if (mc - x >= t->mr && nc - y >= t->nr && NAME(top)(j, at + t->nr - 1) <= i)
+        t->tile(k, a + x * k, b + y * k, j->c + i + at * j->ldc, j->ldc, load);
+      else NAME(edge_tile)(j, t, i, at, k, a + x * k, b + y * k, load);
+    }
+}
+
+static void NAME(run)(const NAME(job) *j, const NAME(kernel) *t, REAL *space)
+{
+  size_t all, ahead = NAME(room)(j, t, &all);
+  REAL *a = space, *b = space + ahead;
+  if (j->beta != 0 && j->beta != 1) NAME(scale)(j);
+  for (size_t col = 0; col < j->n; col += NAME(NC)) {
+    size_t nc = NAME(least)(NAME(NC), j->n - col);
+    for (size_t l = 0; l < j->k; l += NAME(KC)) {
+      size_t kc = NAME(least)(NAME(KC), j->k - l);
+      NAME(pack)(t->nr, nc, kc, 1, j->b + col * j->b_line + l * j->b_step,
+                 j->b_line, j->b_step, b);
+      for (size_t row = NAME(top)(j, col) / t->mr * t->mr; row < j->m;
+           row += NAME(MC)) {
+        size_t mc = NAME(least)(NAME(MC), j->m - row);
+        NAME(pack)(t->mr, mc, kc, j->alpha, j->a + row * j->a_line + l * j->a_step,
+                   j->a_line, j->a_step, a);
+        NAME(tiles)(j, t, row, mc, col, nc, kc, a, b, j->beta != 0 || l > 0);
+      }
+    }
+  }
+}
+
+/* ---- shares of the threads --------------------------------------------- */
+
+/* The rows or columns of thread `id`, in whole tiles; of a triangle, columns of about
+ * the same area. Returns 0 where there are none. */
+static int NAME(share)(const NAME(job) *all, const NAME(kernel) *t, int id,
+                       int threads, NAME(job) *part)
+{
+  int rows = !all->lower && all->m >= all->n;
+  size_t lines = rows ? all->m : all->n, unit = rows ? t->mr : t->nr, edge[2];
+  for (int e = 0; e < 2; e++) {
+    double upto = (double) (id + e) / threads;
+    if (all->lower) upto = 1.0 - sqrt(1.0 - upto);
+    edge[e] = NAME(round_up)((size_t) (upto * (double) lines), unit);
+    if (edge[e] > lines || id + e == threads) edge[e] = lines;
+  }
+  *part = *all;
+  if (rows) {
+    part->m = edge[1] - edge[0];
+    part->a += edge[0] * all->a_line;
+    part->c += edge[0];
+  } else {
+    size_t skip = all->lower ? edge[0] : 0;       /* rows above the triangle */
+    part->n = edge[1] - edge[0];
+    part->b += edge[0] * all->b_line;
+    part->m -= skip;
+    part->a += skip * all->a_line;
+    part->c += skip + edge[0] * all->ldc;
+  }
+  return edge[1] > edge[0];
+}
+
+static int NAME(compute)(gemm_plan plan, const NAME(job) *job)
+{
+  NAME(kernel) t = NAME(choose)(plan.kernel);
+  int threads = plan.threads;
+  size_t all;
+  if (job->m == 0 || job->n == 0) return 1;
+  if (job->k == 0 || job->alpha == 0) {
+    if (job->beta != 1) NAME(scale)(job);
+    return 1;
+  }
+  if ((double) job->m * (double) job->n * (double) job->k < 5e4) threads = 1;
+  threads = gemm_allowed(threads);
+  NAME(room)(job, &t, &all);
+  char *memory = malloc((size_t) threads * all * sizeof(REAL) + 64);
+  if (!memory) return 0;
+  REAL *space = (REAL *) (memory + (64 - (uintptr_t) memory % 64));
+#ifdef _OPENMP
+#pragma omp parallel for num_threads(threads) schedule(static) if(threads > 1)
+#endif
+  for (int id = 0; id < threads; id++) {
+    NAME(job) part;
+    if (NAME(share)(job, &t, id, threads, &part))
+      NAME(run)(&part, &t, space + (size_t) id * all);
+  }
+  free(memory);
+  return 1;
+}
+
+/* ---- the products ------------------------------------------------------ */
+
+int NAME(gemm)(gemm_plan plan, char trans_a, char trans_b, size_t m, size_t n,
+               size_t k, REAL alpha, const REAL *a, size_t lda, const REAL *b,
+               size_t ldb, REAL beta, REAL *c, size_t ldc)
+{
+  int ta = trans_a != 'N', tb = trans_b != 'N';
+  NAME(job) job = {.m = m, .n = n, .k = k, .alpha = alpha, .beta = beta,
+                   .a = a, .a_line = ta ? lda : 1, .a_step = ta ? 1 : lda,
+                   .b = b, .b_line = tb ? 1 : ldb, .b_step = tb ? ldb : 1,
+                   .c = c, .ldc = ldc, .lower = 0};
+  return NAME(compute)(plan, &job);
+}
+
+int NAME(syrk)(gemm_plan plan, char trans, size_t n, size_t k, REAL alpha,
+               const REAL *a, size_t lda, REAL beta, REAL *c, size_t ldc)
+{
+  int t = trans != 'N';
+  size_t line = t ? lda : 1, step = t ? 1 : lda;
+  NAME(job) job = {.m = n, .n = n, .k = k, .alpha = alpha, .beta = beta,
+                   .a = a, .a_line = line, .a_step = step,
+                   .b = a, .b_line = line, .b_step = step,
+                   .c = c, .ldc = ldc, .lower = 1};
+  return NAME(compute)(plan, &job);
+}

@@ -1,0 +1,155 @@
+# Threads, kernels and BLAS: options(elbo.threads, elbo.kernel, elbo.blas). The number
+# of threads changes no bit of a fit; another kernel or BLAS rounds differently.
+
+# Large enough that products are shared among the threads (m n k >= 5e4).
+x <- mnist1000$x[1:300, 210:449] / 255
+
+parts <- c("loadings", "scores", "sigma2", "loglik", "values", "V", "D", "elbo", "state",
+           "history", "kl_dimensions")
+
+# Every way that products are used, from the same seed.
+fits_of <- function(x) {
+  train <- function(...) train_control(..., progress = FALSE)
+  set.seed(1)
+  fits <- suppressWarnings(list(
+    exact = ppca(x, 6),
+    em = ppca(x, 6, method = "em", control = em_control(maxit = 6, progress = FALSE)),
+    vae = linear_vae(x, 6, control = train(maxit = 8)),
+    # more columns than rows: the products are with x itself, not with its covariance
+    wide = linear_vae(x[1:90, ], 6, control = train(maxit = 8)),
+    adam = linear_vae(x, 6, elbo = "stochastic",
+                      control = train(epochs = 3, batch_size = 64, learning_rate = 0.01))))
+  fits <- lapply(fits, function(fit) unclass(fit)[intersect(parts, names(fit))])
+  c(fits, list(products = products_of(x)))
+}
+
+products_of <- function(x) {
+  asked <- list(center = TRUE, scale = FALSE, transform = NULL)
+  elbo:::cov_times(elbo:::covariance_data(x, asked), t(x[1:20, ]))
+}
+
+# Runs `code` with those options.
+under <- function(..., code) {
+  old <- options(...)
+  on.exit(options(old))
+  code
+}
+
+defaults <- list(elbo.threads = NULL, elbo.kernel = NULL, elbo.blas = NULL)
+plain_fits <- under(defaults, code = fits_of(x))
+
+test_that("the number of threads changes no bit", {
+  for (threads in list(1, 2, 2L, 3)) {
+    found <- under(elbo.threads = threads, code = fits_of(x))
+    for (name in names(found)) expect_identical(found[[name]], plain_fits[[name]])
+  }
+})
+
+test_that("options that make no sense are those that are not set", {
+  for (value in list(NA, -1, "two", 1:2, NULL)) {
+    found <- under(elbo.threads = value, code = ppca(x, 6))
+    expect_identical(found$loadings, plain_fits$exact$loadings)
+  }
+  for (value in list("best", NA, 1, c("avx2", "portable"))) {
+    found <- under(elbo.kernel = value, elbo.blas = value, code = ppca(x, 6))
+    expect_identical(found$loadings, plain_fits$exact$loadings)
+  }
+})
+
+test_that("kernels and R's BLAS agree within rounding, for any number of threads", {
+  choices <- list(list(elbo.kernel = "portable"), list(elbo.kernel = "avx2"),
+                  list(elbo.blas = "R"))
+  for (choice in choices) {
+    found <- under(choice, code = fits_of(x))
+    # State after a few steps, so that rounding has not grown.
+    for (name in names(found)) {
+      expect_equal(found[[name]], plain_fits[[name]], tolerance = 1e-8)
+    }
+    if (is.null(choice$elbo.blas)) {
+      one <- under(c(choice, elbo.threads = 1), code = fits_of(x))
+      expect_identical(one, found)
+    }
+  }
+})
+
+test_that("what is asked for computes", {
+  # By their last bits the portable kernel and those that fuse multiply and add differ.
+  cpu <- if (file.exists("/proc/cpuinfo")) readLines("/proc/cpuinfo") else ""
+  flags <- grep("^flags", cpu, value = TRUE)
+  skip_if_not(R.version$arch == "x86_64" && any(grepl(" fma .* avx2 ", flags)))
+  usual <- products_of(x)
+  portable <- under(elbo.kernel = "portable", code = products_of(x))
+  expect_false(identical(portable, usual))
+  # R's BLAS knows nothing of our kernels.
+  expect_identical(under(elbo.blas = "R", elbo.kernel = "portable", code = products_of(x)),
+                   under(elbo.blas = "R", code = products_of(x)))
+})
+
+# Processes ----------------------------------------------------------------
+
+# A job's value, NULL if it takes longer than `seconds`: it is ended then.
+collected <- function(job, seconds = 20) {
+  value <- parallel::mccollect(job, wait = FALSE, timeout = seconds)
+  if (is.null(value)) tools::pskill(job$pid, tools::SIGKILL)
+  suppressWarnings(parallel::mccollect(job, wait = FALSE, timeout = 5)) # it has ended
+  value[[1]]
+}
+
+# The value of `code` in a forked process.
+forked <- function(code, ...) collected(parallel::mcparallel(code, silent = TRUE), ...)
+
+test_that("a process forked after threads were used computes the same", {
+  skip_on_os("windows")
+  expect_identical(under(elbo.threads = 2, code = fits_of(x)), plain_fits)
+  for (threads in 1:2) {
+    found <- under(elbo.threads = threads, code = forked(fits_of(x)))
+    expect_identical(found, plain_fits)
+  }
+  # and so does its parent, afterwards
+  expect_identical(under(elbo.threads = 2, code = fits_of(x)), plain_fits)
+})
+
+test_that("so do two of them at a time, and one that a fork has forked", {
+  skip_on_os("windows")
+  jobs <- lapply(1:2, function(i) parallel::mcparallel(fits_of(x), silent = TRUE))
+  for (job in jobs) expect_identical(collected(job), plain_fits)
+  expect_identical(forked(forked(fits_of(x), seconds = 10)), plain_fits)
+})
+
+# A new session with those environment variables: its fits, and how many threads it
+# had before and after them. R's own BLAS has one thread in all of them, as LAPACK's
+# results may depend on it.
+session <- function(env, threads) {
+  file <- tempfile(fileext = ".rds")
+  saveRDS(list(x = x, fits_of = fits_of, products_of = products_of, parts = parts), file)
+  said <- rscript(sprintf("
+    library(elbo)
+    options(elbo.threads = %s)
+    list2env(readRDS('%s'), globalenv())
+    environment(fits_of) <- globalenv()
+    threads <- function() length(dir('/proc/self/task'))
+    before <- threads()
+    fits <- fits_of(x)
+    saveRDS(list(fits = fits, more = threads() - before), '%s')", deparse(threads), file, file),
+    env = c(env, "OPENBLAS_NUM_THREADS=1", "MKL_NUM_THREADS=1", "BLIS_NUM_THREADS=1"))
+  found <- readRDS(file)
+  if (is.null(found$fits)) fail(paste(said, collapse = "\n"))
+  found
+}
+
+test_that("OpenMP's variables limit the threads, and change no bit", {
+  free <- session(c("OMP_NUM_THREADS=2", "OMP_THREAD_LIMIT=8"), 2)
+  sessions <- list(session("OMP_NUM_THREADS=1", 2),
+                   session(c("OMP_NUM_THREADS=8", "OMP_THREAD_LIMIT=1"), NULL),
+                   session("OMP_NUM_THREADS=2", 1))
+  for (one in sessions) {
+    expect_identical(one$fits, free$fits)
+    expect_identical(one$more, 0L)
+  }
+  expect_equal(free$fits, plain_fits, tolerance = 1e-8)
+  skip_on_os(c("windows", "mac", "solaris")) # where no /proc counts the threads
+  makeconf <- file.path(R.home("etc"), "Makeconf")
+  skip_if_not(file.exists(makeconf) &&
+                any(grepl("^SHLIB_OPENMP_CFLAGS *=.*openmp", readLines(makeconf))))
+  expect_identical(free$more, 1L)
+})
