@@ -89,18 +89,20 @@ directions_in_use <- function(object) {
   }
   u <- object$moments$unit
   beta <- object$beta
-  own <- span_variances(object$moments, beta * object$sigma2 / u^2) * u^2
+  span <- span_variances(object$moments, beta * object$sigma2 / u^2)
+  own <- span$variances * u^2
   in_use <- logical(length(lambda))
-  off <- 0
+  off <- span$misfit * u^2
   for (value in sort(own, decreasing = TRUE)) {
     if (all(in_use)) break
     distance <- ifelse(in_use, Inf, abs(lambda - value))
     in_use[which.min(distance)] <- TRUE
     off <- max(off, min(distance))
   }
-  if (off > 1e-3 * max(lambda)) {
+  if (off > 0.01 * max(lambda)) {
     warning("The model is not at a stationary point: variances within the span of W are off ",
-            "the eigenvalues by up to ", format(off, digits = 2), ".", call. = FALSE)
+            "the eigenvalues, or columns off the length that goes with them, by up to ",
+            format(off, digits = 2), ".", call. = FALSE)
   }
   in_use
 }
@@ -108,7 +110,7 @@ directions_in_use <- function(object) {
 # Eigenvalues of S within the span of W, from W'W and W'SW: those of B'W'SW B with
 # B = E G^(-1/2), where W'W = E G E'. At a stationary point a column of variance
 # lambda is lambda - noise long, squared, or 0: one of less than half of that counts
-# as 0.
+# as 0. `misfit`: the most that a squared length is off.
 span_variances <- function(moments, noise) {
   eigen <- eigen(moments$ww, symmetric = TRUE)
   length2 <- eigen$values
@@ -116,10 +118,12 @@ span_variances <- function(moments, noise) {
   some <- length2 > .Machine$double.xmin
   variance <- ifelse(some, colSums(e * (moments$wsw %*% e)) / ifelse(some, length2, 1), 0)
   used <- some & variance > noise & length2 > 0.5 * (variance - noise)
-  if (!any(used)) return(numeric(0))
+  misfit <- max(abs(length2 - ifelse(used, variance - noise, 0)))
+  if (!any(used)) return(list(variances = numeric(0), misfit = misfit))
   b <- e[, used, drop = FALSE] / rep(sqrt(length2[used]), each = nrow(e))
   inner <- crossprod(b, moments$wsw %*% b)
-  eigen((inner + t(inner)) / 2, symmetric = TRUE, only.values = TRUE)$values
+  list(variances = eigen((inner + t(inner)) / 2, symmetric = TRUE, only.values = TRUE)$values,
+       misfit = misfit)
 }
 
 #' @export

@@ -240,7 +240,17 @@ test_that("away from a stationary point it says so", {
     left[nearest] <<- Inf
     gap
   }, 0)
+  # And squared lengths along the axes of W'W against variance - noise.
+  turned <- svd(unname(away$loadings))
+  length2 <- turned$d^2
+  variance <- diag(t(turned$u) %*% s %*% turned$u)
+  expect_true(all(length2 > 0.5 * (variance - 0.5)))
+  off <- c(off, abs(length2 - pmax(variance - 0.5, 0)))
   expect_match(said, paste0("by up to ", format(max(off), digits = 2), "."), fixed = TRUE)
+  # Columns of random lengths where the noise covers all directions.
+  expect_warning(found <- stability(hold(matrix(rnorm(12), 6), 2 * lambda[1])),
+                 "not at a stationary point")
+  expect_false(any(found$in_use))
   for (optimizer in c("em", "lbfgs", "exact")) {
     set.seed(1)
     expect_no_warning_of(stability(linear_vae(x, 3, optimizer = optimizer)))
