@@ -21,3 +21,16 @@
 #' @keywords internal
 #' @useDynLib elbo, .registration = TRUE
 NULL
+
+# A process that parallel forked may have inherited the OpenMP of another package,
+# without its threads: to use more than one would then wait for them forever. Where
+# elbo was loaded before the fork, the C code knows.
+.onLoad <- function(libname, pkgname) {
+  if (is.null(getOption("elbo.threads")) && is_forked_child()) options(elbo.threads = 1L)
+}
+
+is_forked_child <- function() {
+  if (!"parallel" %in% loadedNamespaces()) return(FALSE)
+  is_child <- get0("isChild", asNamespace("parallel"), mode = "function", inherits = FALSE)
+  is.function(is_child) && isTRUE(tryCatch(is_child(), error = function(e) FALSE))
+}

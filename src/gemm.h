@@ -34,7 +34,7 @@ void gemm_load(void);
 /* C (m x n) = alpha op(A) op(B) + beta C with op(A) m x k and op(B) k x n;
  * trans_a, trans_b 'N' or 'T'. With beta = 0 what C holds does not matter. The packed
  * blocks are taken from malloc() and given back; returns 0 where there was no memory
- * for them, and C then is as it was. */
+ * for them, and C then is as it was. With alpha = 0 A and B are not read. */
 int gemm_float(gemm_plan plan, char trans_a, char trans_b, size_t m, size_t n,
                size_t k, float alpha, const float *a, size_t lda,
                const float *b, size_t ldb, float beta, float *c, size_t ldc);

@@ -76,15 +76,14 @@ void glue_use(void)
   SEXP kernel = Rf_GetOption1(Rf_install("elbo.kernel"));
   int own = !(TYPEOF(blas) == STRSXP && XLENGTH(blas) == 1 &&
               strcmp(CHAR(STRING_ELT(blas, 0)), "R") == 0);
-  int wanted = Rf_isNumeric(threads) && XLENGTH(threads) == 1 ? Rf_asInteger(threads)
-                                                              : 0;
+  double asked = Rf_isNumeric(threads) && XLENGTH(threads) == 1 ? Rf_asReal(threads) : 0;
+  int wanted = asked >= 1.0 && asked <= 4096.0 ? (int) asked : 0;
   enum gemm_kernel best = gemm_best();
   if (TYPEOF(kernel) == STRSXP && XLENGTH(kernel) == 1) {
     const char *name = CHAR(STRING_ELT(kernel, 0));
     if (strcmp(name, "portable") == 0) best = GEMM_PORTABLE;
     else if (strcmp(name, "avx2") == 0 && best > GEMM_AVX2) best = GEMM_AVX2;
   }
-  if (wanted == NA_INTEGER || wanted < 0) wanted = 0;
   la_use(own, (gemm_plan) {best, gemm_threads(wanted)});
 }
 

@@ -153,3 +153,10 @@ test_that("OpenMP's variables limit the threads, and change no bit", {
                 any(grepl("^SHLIB_OPENMP_CFLAGS *=.*openmp", readLines(makeconf))))
   expect_identical(free$more, 1L)
 })
+
+test_that("a child of parallel knows that it is one, so that elbo loaded there takes one thread", {
+  skip_on_os("windows")
+  expect_false(elbo:::is_forked_child())
+  job <- parallel::mcparallel(elbo:::is_forked_child())
+  expect_true(parallel::mccollect(job)[[1]])
+})
