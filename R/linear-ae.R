@@ -116,12 +116,7 @@ fit_linear_ae <- function(raw, asked, start, control, call) {
     adam = ae_adam(data, k, lambda, control, theta)
   )
   fit <- new_linear_ae(solution, data, lambda, values, asked, control, call)
-  if (!is.null(resume)) {
-    before <- resume$history
-    fit$history <- rbind(before[before$iteration < fit$history$iteration[1], ],
-                         fit$history)
-    row.names(fit$history) <- NULL
-  }
+  fit$history <- whole_history(resume, fit$history)
   if (asked$keep_data) fit$x <- raw
   fit
 }

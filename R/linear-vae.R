@@ -194,14 +194,16 @@ fit_linear_vae <- function(raw, asked, start, control, call) {
     adam = solve_vae_adam(data, asked, control, at)
   )
   fit <- new_linear_vae(solution, data, asked, control, call)
-  if (!is.null(resume)) {
-    before <- resume$history
-    fit$history <- rbind(before[before$iteration < fit$history$iteration[1], ],
-                         fit$history)
-    row.names(fit$history) <- NULL
-  }
+  fit$history <- whole_history(resume, fit$history)
   if (asked$keep_data) fit$x <- raw
   fit
+}
+
+# The history of a fit that goes on from another.
+whole_history <- function(before, history) {
+  out <- rbind(before$history, history)
+  row.names(out) <- NULL
+  out
 }
 
 # A fit goes on with the data that it was made of, as far as their shape says.
