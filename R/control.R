@@ -80,7 +80,7 @@ print.em_control <- function(x, ...) {
 #' @param tol `"em"` and `"lbfgs"` stop once a step raises the objective by less
 #'   than `tol` times its absolute value (or times 1, if that is larger).
 #' @param maxit largest number of rounds of coordinate ascent (`"em"`), or of
-#'   iterations of L-BFGS.
+#'   evaluations by L-BFGS.
 #' @param accelerate for `"em"`: `"anderson"` extrapolates from the last ten
 #'   rounds (Henderson and Varadhan 2019), `"squarem"` from three (Varadhan and
 #'   Roland 2008), `"none"` is coordinate ascent alone. An extrapolation that

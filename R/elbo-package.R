@@ -7,8 +7,8 @@
 #'
 #' @section Options:
 #' Large matrix products are made by kernels of the package's own, in AVX-512, AVX2 or
-#' portable C, whichever the processor has; R's reference BLAS would take ten to fifty
-#' times as long. Results do not depend on the number of threads.
+#' portable C, whichever the processor has; R's reference BLAS takes many times as
+#' long. Results do not depend on the number of threads.
 #' * `options(elbo.threads = )`: threads for these products, by default two, or one
 #'   where there is only one processor. `OMP_NUM_THREADS` and `OMP_THREAD_LIMIT` limit
 #'   them, and a forked process (`parallel::mclapply()`) works with one.

@@ -180,7 +180,8 @@ elbo_gap <- function(object) {
 #' @export
 summary.linear_vae <- function(object, ...) {
   dimensions <- data.frame(
-    length2 = diag(object$moments$ww) * object$moments$unit^2, active_variance = diag(object$moments$vsv),
+    length2 = diag(object$moments$ww) * object$moments$unit^2,
+    active_variance = diag(object$moments$vsv),
     posterior_variance = unname(object$D), kl = unname(object$kl_dimensions),
     row.names = names(object$D)
   )

@@ -47,6 +47,7 @@ climb_lbfgs <- function(theta, evaluate, control, done) {
     "converged"
   }, interrupt = function(condition) "interrupted",
   elbo_limit = function(condition) "limit")
+  if (is.null(best)) abort("Interrupted before there was anything to keep.")
   tell_outcome(outcome, count,
                list(name = "L-BFGS", unit = "evaluation", argument = "maxit"))
   history <- as.data.frame(do.call(rbind, rows))

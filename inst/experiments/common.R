@@ -36,7 +36,7 @@ grey <- "#8C8C8C"
 
 # An empty plot with axes as in the package's own plots.
 frame <- function(x, y, ..., xlab, ylab, ylog = FALSE) {
-  old <- graphics::par(mar = c(3.5, 4.6, 2, 1))
+  graphics::par(mar = c(3.5, 4.6, 2, 1))
   graphics::plot(x, y, type = "n", las = 1, mgp = c(3, 0.5, 0), tcl = -0.3, xlab = "",
                  ylab = "", yaxt = if (ylog) "n" else "s", ...)
   if (ylog) {

@@ -5,26 +5,6 @@ n <- 150
 s <- cov(flowers) * (n - 1) / n
 lambda <- eigen(s)$values                          # 4.2, 0.24, 0.08, 0.02
 
-# Draws without a file and without a word; the value of the code.
-draw <- function(code, ...) {
-  grDevices::pdf(NULL, ...)
-  on.exit(grDevices::dev.off())
-  expect_silent(value <- withVisible(code))
-  value
-}
-
-expect_draws <- function(code, x) {
-  value <- draw(code)
-  expect_false(value$visible)
-  expect_identical(value$value, x)
-}
-
-expect_refused <- function(code, message) {
-  grDevices::pdf(NULL)
-  on.exit(grDevices::dev.off())
-  expect_error(code, message, fixed = TRUE, class = "elbo_error")
-}
-
 built <- function(plot) {
   expect_s3_class(plot, "ggplot")
   expect_silent(built <- ggplot2::ggplot_build(plot))

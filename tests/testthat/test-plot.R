@@ -4,26 +4,6 @@ flowers <- as.matrix(iris[1:4])
 p <- 4
 n <- 150
 
-# Draws without a file and without a word; the value of the code.
-draw <- function(code, ...) {
-  grDevices::pdf(NULL, ...)
-  on.exit(grDevices::dev.off())
-  expect_silent(value <- withVisible(code))
-  value
-}
-
-expect_draws <- function(code, x) {
-  value <- draw(code)
-  expect_false(value$visible)
-  expect_identical(value$value, x)
-}
-
-expect_refused <- function(code, message) {
-  grDevices::pdf(NULL)
-  on.exit(grDevices::dev.off())
-  expect_error(code, message, fixed = TRUE, class = "elbo_error")
-}
-
 with_holes <- function(x, share = 0.2) {
   set.seed(1)
   replace(x, sample(length(x), share * length(x)), NA)
