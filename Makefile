@@ -7,7 +7,7 @@ LIB = $(CURDIR)/build/lib
 WITH_LIB = R_LIBS="$(LIB)$${R_LIBS:+:$$R_LIBS}"
 
 .DEFAULT_GOAL = help
-.PHONY: help setup demo test ctest sanitize torture valgrind document build check bench readme install clean
+.PHONY: help setup demo test ctest sanitize threads torture valgrind document build check bench readme install clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-9s %s\n", $$1, $$2 }' Makefile
@@ -29,6 +29,10 @@ ctest: ## run the tests of the C core alone, without R
 
 sanitize: ## run C tests and fuzzers under the address and undefined-behaviour sanitisers
 	@sh ctests/run.sh sanitize
+
+threads: ## run C tests of what uses several threads under the thread sanitiser
+	@$(SETUP) threads
+	@sh ctests/run.sh threads
 
 torture: ## run tests/torture.R with garbage collected at every allocation
 	@sh tools/install.sh "$(LIB)"

@@ -19,9 +19,11 @@
 #' parts. `rotation`: what the best diagonal covariance loses as W'W is not
 #' diagonal, 1/2 (log|diag M| - log|M|). `posterior`: what V and D lose to those
 #' that are best for this W. A [ppca()] fit has no gap; its dimensions are measured
-#' by the margins of its exact posterior.
+#' by the margins of its exact posterior. For a deep [vae()] the gap is not known, and
+#' `eigenvalue` and `predicted` say what a linear VAE with its noise variance would do
+#' with these data: a guide, not a theorem.
 #'
-#' @param object a fitted [linear_vae()] or [ppca()] model.
+#' @param object a fitted [vae()], [linear_vae()] or [ppca()] model.
 #' @param newdata data with the features of the fit, in rows; by default the data
 #'   that the model was fitted to, for which nothing but the fit is needed where
 #'   these were complete.
@@ -59,21 +61,31 @@ posterior_collapse <- function(object, newdata = NULL, eps = 0.01, delta = 0.01,
 posterior_collapse.ppca <- function(object, newdata = NULL, eps = 0.01, delta = 0.01,
                                     ...) {
   check_dots_empty(...)
-  eps <- check_number(eps, "eps", 0, open = TRUE)
+  check_collapse(eps, delta)
+  data <- data_unless_known(object, newdata)
+  gap <- if (inherits(object, "linear_vae")) elbo_gap(object) else
+    list(total = 0, rotation = 0, posterior = 0)
+  collapse_result(object, latent_margins(object, data), elbo(object, data), eps, delta, gap)
+}
+
+check_collapse <- function(eps, delta) {
+  check_number(eps, "eps", 0, open = TRUE)
   if (!is_number(delta) || delta < 0 || delta >= 1) {
     abort_arg("delta", "be a number from 0 to below 1", describe(delta))
   }
-  data <- data_unless_known(object, newdata)
-  q <- latent_margins(object, data)
+}
+
+# From means and variances q (n x k) of q(z_j | x) and the terms of the ELBO; `gap` is
+# NULL where the likelihood is not known.
+collapse_result <- function(object, q, terms, eps, delta, gap) {
   kl <- 0.5 * (q$variance - log(q$variance) + q$mean^2 - 1)
-  terms <- elbo(object, data)
   beta <- if (is.null(object$beta)) 1 else object$beta
   threshold <- apply(kl, 2, collapse_threshold, delta)
   dimensions <- data.frame(
     share = colMeans(kl < eps), collapsed = threshold < eps,
     mean_kl = colMeans(kl),
     active_variance = colMeans((q$mean - rep(colMeans(q$mean), each = nrow(q$mean)))^2),
-    threshold = threshold, row.names = colnames(object$loadings)
+    threshold = threshold, row.names = colnames(q$mean)
   )
   structure(
     list(dimensions = cbind(dimensions, predict_collapse(object, dimensions$mean_kl, beta)),
@@ -81,9 +93,7 @@ posterior_collapse.ppca <- function(object, newdata = NULL, eps = 0.01, delta = 
          active_units = sum(dimensions$active_variance > 0.01),
          rate = terms[["kl"]],
          distortion = -terms[["reconstruction"]],
-         gap = if (inherits(object, "linear_vae")) elbo_gap(object) else
-           list(total = 0, rotation = 0, posterior = 0),
-         eps = eps, delta = delta, sigma2 = object$sigma2, beta = beta,
+         gap = gap, eps = eps, delta = delta, sigma2 = object$sigma2, beta = beta,
          n = nrow(kl), fixed = object$fixed),
     class = "posterior_collapse"
   )
@@ -112,7 +122,7 @@ predict_collapse <- function(object, mean_kl, beta) {
   # eigenvalues beyond min(n, p) known ones are 0
   all_known <- length(object$values) >= min(object$n, object$p)
   eigenvalue <- c(object$values, rep(if (all_known) 0 else NA, object$k))[place]
-  noise <- beta * object$sigma2
+  noise <- beta * mean(object$sigma2)
   data.frame(eigenvalue = eigenvalue,
              predicted_kl = ifelse(eigenvalue > noise, 0.5 * log(eigenvalue / noise), 0),
              predicted = eigenvalue <= noise)
@@ -125,16 +135,20 @@ print.posterior_collapse <- function(x, ...) {
   cat(sprintf("(eps = %s, delta = %s)-collapsed: %d of %d (%.1f %%)\n", format(x$eps),
               format(x$delta), sum(d$collapsed), nrow(d), x$percent))
   if (!anyNA(d$predicted)) {
-    cat(sprintf("Predicted by eigenvalues <= %ssigma2 = %s: %d\n",
+    cat(sprintf("Predicted by %seigenvalues <= %ssigma2 = %s: %d\n",
+                if (is.null(x$gap)) "the linear theory, " else "",
                 if (x$beta == 1) "" else "beta * ", format(x$beta * x$sigma2, digits = 4),
                 sum(d$predicted)))
   }
   cat(sprintf("Active units: %d\n", x$active_units))
   cat(sprintf("Rate %s, distortion %s nats per observation\n", format(x$rate, digits = 5),
               format(x$distortion, digits = 7)))
-  cat(sprintf("Log-likelihood - ELBO: %s (rotation %s, posterior %s)\n\n",
-              format_gap(x$gap$total), format_gap(x$gap$rotation),
-              format_gap(x$gap$posterior)))
+  if (!is.null(x$gap)) {
+    cat(sprintf("Log-likelihood - ELBO: %s (rotation %s, posterior %s)\n",
+                format_gap(x$gap$total), format_gap(x$gap$rotation),
+                format_gap(x$gap$posterior)))
+  }
+  cat("\n")
   shown <- c("share", "collapsed", "mean_kl", "active_variance", "eigenvalue",
              "predicted_kl")
   print(utils::head(d[shown], 10), digits = 3)

@@ -60,21 +60,23 @@ print.em_control <- function(x, ...) {
 
 #' Settings of training
 #'
-#' Collects and checks what governs the optimisation of [linear_vae()] and
-#' [linear_ae()]. `tol`, `maxit`, `accelerate` and `rotate` are for the
-#' deterministic optimisers, `epochs`, `batch_size`, `learning_rate` and
-#' `samples` for `"adam"`.
+#' Collects and checks what governs the optimisation of [linear_vae()], [linear_ae()] and
+#' [vae()]. `tol`, `maxit`, `accelerate` and `rotate` are for the deterministic
+#' optimisers; `epochs`, `batch_size`, `learning_rate` and `samples` for gradient steps
+#' (`"adam"`, `"sgd"`); and those from `momentum` to `callback`, but for `threads`, for
+#' [vae()] alone.
 #'
 #' @details
 #' Data are worked on in units in which the largest deviation from their mean is
 #' between 1 and 2, so that `tol` and `learning_rate` mean the same whatever the
 #' units of the data are.
 #'
-#' @param epochs number of epochs of `"adam"`, each a pass over all rows. With
+#' @param epochs number of epochs of gradient steps, each a pass over all rows. With
 #'   the full batch an epoch is one step.
 #' @param batch_size rows a step, or `NULL` for all of them. Batches are drawn
 #'   without replacement, in a new order each epoch.
-#' @param learning_rate Adam's step size, above 0.
+#' @param learning_rate size of a step, above 0: a number, or one for each epoch, the
+#'   last of which is kept from then on; see [schedule_cosine()] and [schedule_step()].
 #' @param samples reparameterised samples of z for each observation and step,
 #'   for the stochastic ELBO.
 #' @param tol `"em"` and `"lbfgs"` stop once a step raises the objective by less
@@ -89,6 +91,22 @@ print.em_control <- function(x, ...) {
 #'   diagonal, which leaves the likelihood alone and never lowers the ELBO.
 #'   `FALSE` shows how slow coordinate ascent is without it, near the saddle
 #'   points of Theorem 1 of Lucas et al. (2019).
+#' @param momentum of `"sgd"`, from 0 to below 1.
+#' @param clip `Inf`, or the largest norm of a gradient: longer ones are shortened to it.
+#' @param weight_decay each step multiplies the weights of the layers (not the biases) by
+#'   1 - `learning_rate` `weight_decay` (Loshchilov and Hutter 2019); 0 for none.
+#' @param patience `NULL`, or after how many epochs without a better ELBO to stop: that
+#'   of the validation data, or where there are none, of training. The best weights are
+#'   then restored, also where training ended otherwise.
+#' @param checkpoint `NULL`, or the name of a file to which the fit so far is written
+#'   every `every` epochs and at the end, for `vae(resume = )`. A process that is killed
+#'   at any moment leaves the previous or the new one, whole.
+#' @param every epochs from checkpoint to checkpoint.
+#' @param callback `NULL`, or a function of (epoch, metrics, fit), or a list of such: it
+#'   is called after each epoch with its number, its row of the history as a list, and
+#'   the fit so far. If one returns `FALSE`, training stops.
+#' @param threads `NULL` for what `options(elbo.threads = )` says, by default two; or a
+#'   number of threads. The fit does not depend on it.
 #' @param progress show a progress bar (needs the cli package). By default
 #'   only in interactive sessions.
 #' @return A list of class `train_control`.
@@ -96,6 +114,10 @@ print.em_control <- function(x, ...) {
 #'   acceleration with restarts and monotonicity control for accelerating EM and
 #'   EM-like algorithms. *Journal of Computational and Graphical Statistics* 28,
 #'   834--846. \doi{10.1080/10618600.2019.1594835}
+#'
+#'   Loshchilov, I. and Hutter, F. (2019). Decoupled weight decay regularization.
+#'   *International Conference on Learning Representations*.
+#'   \doi{10.48550/arXiv.1711.05101}
 #'
 #'   Varadhan, R. and Roland, C. (2008). Simple and globally convergent methods
 #'   for accelerating the convergence of any EM algorithm. *Scandinavian Journal
@@ -110,23 +132,75 @@ print.em_control <- function(x, ...) {
 train_control <- function(epochs = 1000, batch_size = NULL, learning_rate = 1e-3,
                           samples = 1, tol = 1e-9, maxit = 2000,
                           accelerate = c("anderson", "squarem", "none"),
-                          rotate = TRUE, progress = interactive()) {
+                          rotate = TRUE, momentum = 0.9, clip = Inf, weight_decay = 0,
+                          patience = NULL, checkpoint = NULL, every = 10,
+                          callback = NULL, threads = NULL, progress = interactive()) {
   structure(
     list(
       epochs = check_count(epochs, "epochs"),
       batch_size = if (!is.null(batch_size)) check_count(batch_size, "batch_size"),
-      learning_rate = check_number(learning_rate, "learning_rate", 0, open = TRUE),
+      learning_rate = check_learning_rate(learning_rate),
       samples = check_count(samples, "samples"),
       tol = check_number(tol, "tol", 0, open = TRUE),
       maxit = check_count(maxit, "maxit"),
       accelerate = check_choice(accelerate, "accelerate",
                                 c("anderson", "squarem", "none")),
       rotate = check_flag(rotate, "rotate"),
+      momentum = check_momentum(momentum),
+      clip = if (identical(clip, Inf)) Inf else check_number(clip, "clip", 0, open = TRUE),
+      weight_decay = check_number(weight_decay, "weight_decay", 0),
+      patience = if (!is.null(patience)) check_count(patience, "patience"),
+      checkpoint = check_checkpoint_path(checkpoint),
+      every = check_count(every, "every"),
+      callback = check_callback(callback),
+      threads = if (!is.null(threads)) check_count(threads, "threads", 1, 64),
       progress = check_flag(progress, "progress")
     ),
     class = "train_control"
   )
 }
+
+check_learning_rate <- function(x) {
+  ok <- is.numeric(x) && !is.object(x) && is.null(dim(x)) && length(x) >= 1 &&
+    all(is.finite(x)) && all(x > 0)
+  if (!ok) {
+    abort_arg("learning_rate", "be a positive number, or one for each epoch", describe(x))
+  }
+  as.double(x)
+}
+
+check_momentum <- function(x) {
+  if (!is_number(x) || x < 0 || x >= 1) {
+    abort_arg("momentum", "be a number from 0 to below 1", describe(x))
+  }
+  as.double(x)
+}
+
+check_checkpoint_path <- function(path) {
+  if (is.null(path)) return(NULL)
+  path <- check_string(path, "checkpoint")
+  if (!dir.exists(dirname(path)) || dir.exists(path)) {
+    abort_arg("checkpoint", "name a file in a directory that exists", dQuote(path, FALSE))
+  }
+  normalizePath(path, mustWork = FALSE)
+}
+
+check_callback <- function(x) {
+  if (is.function(x)) x <- list(x)
+  if (!is.null(x) && !(is.list(x) && all(vapply(x, is.function, logical(1))))) {
+    abort_arg("callback", "be NULL, a function of (epoch, metrics, fit) or a list of such",
+              describe(x))
+  }
+  x
+}
+
+# Sets the number of threads for the products of a fit; returns the options to put back.
+use_threads <- function(control) {
+  if (!is.null(control$threads)) options(elbo.threads = control$threads)
+}
+
+# The value of a schedule: one number a step, of which the last is kept.
+scheduled <- function(values, step) values[min(step, length(values))]
 
 check_train_control <- function(control) {
   if (!inherits(control, "train_control")) {
@@ -142,9 +216,11 @@ print.train_control <- function(x, ...) {
       switch(x$accelerate, none = "not accelerated",
              paste("accelerated by", x$accelerate)),
       if (!x$rotate) ", not rotated", "\n", sep = "")
-  cat("  adam: ", x$epochs, " epochs of ",
+  rate <- x$learning_rate
+  cat("  adam, sgd: ", x$epochs, " epochs of ",
       if (is.null(x$batch_size)) "the full batch" else paste("batches of", x$batch_size),
-      ", learning rate ", format(x$learning_rate), ", ", x$samples,
+      ", learning rate ", format(rate[1]),
+      if (length(rate) > 1) paste(" to", format(rate[length(rate)])), ", ", x$samples,
       if (x$samples == 1) " sample" else " samples", "\n", sep = "")
   invisible(x)
 }

@@ -102,6 +102,8 @@ check_ae_start <- function(start, p, k) {
 }
 
 fit_linear_ae <- function(raw, asked, start, control, call) {
+  before <- use_threads(control)
+  on.exit(options(before))
   check_resume(control$resume, raw)
   data <- covariance_data(raw, c(asked, list(scale = FALSE, transform = NULL)))
   k <- asked$k
@@ -199,7 +201,8 @@ ae_adam <- function(data, k, lambda, control, theta) {
   step <- function(state, left, done) {
     at <- if (is.null(state$at)) evaluate(state$theta) else state$at
     if (is.null(at)) return(NULL)
-    new <- .Call(C_adam_climb, state, at$gradient, control$learning_rate)
+    new <- .Call(C_adam_climb, state, at$gradient,
+                 scheduled(control$learning_rate, done + 1))
     to <- evaluate(new$theta)
     if (is.null(to)) return(NULL)
     c(new, list(at = to, row = at$row, maps = 1L))

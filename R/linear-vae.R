@@ -163,8 +163,6 @@ check_beta <- function(beta, arg = "beta") {
   as.double(beta)
 }
 
-beta_at <- function(beta, step) beta[min(step, length(beta))]
-
 check_optimizer <- function(asked) {
   if (asked$elbo == "stochastic" && asked$optimizer != "adam") {
     abort_arg("optimizer", "be \"adam\" for the stochastic ELBO",
@@ -177,6 +175,8 @@ check_optimizer <- function(asked) {
 }
 
 fit_linear_vae <- function(raw, asked, start, control, call) {
+  before <- use_threads(control)
+  on.exit(options(before))
   resume <- control$resume
   check_vae_start(start, ncol(raw), asked$k)
   check_resume(resume, raw)
@@ -216,20 +216,27 @@ check_resume <- function(resume, raw) {
 
 # ---- the problem in core units ------------------------------------------
 
-# prepare_data() with what the analytic ELBO needs of the data: the trace of S and,
-# where it is to be formed and small enough, S itself.
-# `noise`: the state of R's generator from which a transform draws, if it is to draw
-# again what it drew before.
-covariance_data <- function(raw, asked, form = TRUE, noise = NULL) {
+# The transformed data, and the state of R's generator from which the transform drew:
+# that of `noise`, if it is to draw again what it drew before.
+transform_again <- function(transform, raw, arg, noise = NULL) {
   state <- seed_state(NULL)$seed
   if (!is.null(noise)) assign(".Random.seed", noise, envir = globalenv())
-  x <- transform_forward(asked$transform, raw, arg = "x")
+  x <- transform_forward(transform, raw, arg = arg)
   if (!is.null(noise)) assign(".Random.seed", state, envir = globalenv())
+  list(x = x,
+       noise_seed = if (!is.null(transform)) if (is.null(noise)) state else noise)
+}
+
+# prepare_data() with what the analytic ELBO needs of the data: the trace of S and,
+# where it is to be formed and small enough, S itself.
+covariance_data <- function(raw, asked, form = TRUE, noise = NULL) {
+  shown <- transform_again(asked$transform, raw, "x", noise)
+  x <- shown$x
   data <- prepare_data(x, asked$center, asked$scale)
   if (data$missing) {
     abort_arg("x", "have no missing cells: the encoder needs every feature. ppca() fits such data, and impute() fills them in")
   }
-  data$noise_seed <- if (!is.null(asked$transform)) if (is.null(noise)) state else noise
+  data$noise_seed <- shown$noise_seed
   data$jacobian <- sum(transform_log_jacobian(asked$transform, x))
   if (form && data$p <= min(data$n, 5000)) {
     data$s <- .Call(C_data_covariance, data$x, data$mu, data$unit)
@@ -299,7 +306,7 @@ start_theta <- function(start, data, asked) {
   if (asked$learn_sigma2 && asked$optimizer != "adam") {
     sigma2 <- min(sigma2, data$trace / p)
   }
-  s <- beta_at(asked$beta, 1) * sigma2
+  s <- scheduled(asked$beta, 1) * sigma2
   if (is.null(start) || identical(start, "random")) {
     draw <- function(sd) matrix(stats::rnorm(p * k, sd = sd), p, k)
     return(list(w = draw(sqrt(data$trace / (2 * p * k))),
@@ -370,7 +377,7 @@ solve_vae_exact <- function(data, asked) {
 solve_vae_em <- function(data, asked, control, at, given) {
   beta <- asked$beta
   done <- done_before(control)
-  map <- ascent_map(data, asked, control, beta_at(beta, done + 1))
+  map <- ascent_map(data, asked, control, scheduled(beta, done + 1))
   first <- evaluate_state(map, list(w = at$w, mu = numeric(0), sigma2 = at$sigma2))
   if (is.null(first)) if (given) stop_start("ELBO") else stop_rank(data, asked$k)
   run <- iterate(
@@ -413,14 +420,14 @@ ascent_map <- function(data, asked, control, beta) {
 # Steps of the accelerated map; where the schedule of beta changes the objective,
 # a plain step, and a new start of the acceleration.
 ascent_step <- function(data, asked, control, done) {
-  beta <- beta_at(asked$beta, done + 1)
+  beta <- scheduled(asked$beta, done + 1)
   accelerate <- function(map) {
     switch(control$accelerate, anderson = anderson_step(map, data$unit),
            squarem = squarem_step(map, data$unit), none = successor_step(map))
   }
   inner <- accelerate(ascent_map(data, asked, control, beta))
   function(state, left, done) {
-    now <- beta_at(asked$beta, done + 1)
+    now <- scheduled(asked$beta, done + 1)
     if (now == beta) {
       new <- inner(state, left)
     } else {
@@ -524,14 +531,15 @@ adam_step <- function(data, asked, control, key) {
   from_s <- asked$elbo == "analytic" && batch == data$n
   samples <- if (asked$elbo == "analytic") 0L else control$samples
   function(state, left, done) {
-    beta <- beta_at(asked$beta, done + 1)
+    beta <- scheduled(asked$beta, done + 1)
+    rate <- scheduled(control$learning_rate, done + 1)
     new <- if (from_s) {
       at <- .Call(C_lvae_gradient, data$s, data$x, data$mu, data$unit, k, state$theta,
                   data$trace, beta, fix)
-      c(.Call(C_adam_climb, state, at$gradient, control$learning_rate), at["terms"])
+      c(.Call(C_adam_climb, state, at$gradient, rate), at["terms"])
     } else {
       .Call(C_lvae_epoch, data$x, data$mu, data$unit, k, state, as.integer(done), beta,
-            fix, control$learning_rate, batch, samples, key)
+            fix, rate, batch, samples, key)
     }
     sigma2 <- exp(new$theta[length(new$theta)])
     if (!is.finite(sum(new$theta)) || !is.finite(new$terms$reconstruction - new$terms$kl) ||

@@ -191,10 +191,11 @@ unpack_covariances <- function(packed, k, latent) {
 
 #' @export
 print.latent_posterior <- function(x, ...) {
-  cat(sprintf("Posterior of %d latent dimensions for %d observations, %d %s\n",
-              ncol(x$mean), nrow(x$mean), dim(x$cov)[3],
-              if (dim(x$cov)[3] == 1) "covariance" else
-                "covariances (patterns of missing cells)"))
+  kind <- if (is.null(x$cov)) "each with variances of its own" else
+    if (dim(x$cov)[3] == 1) "1 covariance" else
+      paste(dim(x$cov)[3], "covariances (patterns of missing cells)")
+  cat(sprintf("Posterior of %d latent dimensions for %d observations, %s\n",
+              ncol(x$mean), nrow(x$mean), kind))
   cat("Means:\n")
   print(utils::head(x$mean))
   cat("Standard deviations:\n")

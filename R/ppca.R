@@ -421,7 +421,8 @@ latent_means <- function(x, mu, unit, w, sigma2) {
 
 # ---- status codes of the core -------------------------------------------
 
-STATUS <- list(ok = 0L, not_converged = 1L, not_positive = 2L, lapack = 3L)
+STATUS <- list(ok = 0L, not_converged = 1L, not_positive = 2L, lapack = 3L,
+               not_finite = 4L)
 
 check_status <- function(status) {
   if (status == STATUS$not_converged) {

@@ -12,8 +12,8 @@ source("bench/shared/timing.R")
 
 config <- function(what) system2(file.path(R.home("bin"), "R"), c("CMD", "config", what), stdout = TRUE)
 program <- tempfile("gemm_rates")
-status <- system(paste(config("CC"), "-O2 -fopenmp -Isrc bench/shared/gemm_rates.c src/gemm.c -o",
-                       program, "-lm -ldl"))
+status <- system(paste(config("CC"), "-O2 -fopenmp -Isrc bench/shared/gemm_rates.c src/gemm.c src/threads.c -o",
+                       program, "-lm -ldl -lpthread"))
 stopifnot(status == 0)
 blas <- extSoftVersion()[["BLAS"]]
 

@@ -1,8 +1,9 @@
 /* Arrays of exactly the size asked for, so that the sanitisers and valgrind see a
- * step over their end; and comparisons of whole arrays. */
+ * step over their end; comparisons of whole arrays; and space for products. */
 #ifndef ELBO_TEST_ARRAYS_H
 #define ELBO_TEST_ARRAYS_H
 
+#include "linalg.h"
 #include "test.h"
 
 static inline double *doubles(size_t n)
@@ -37,6 +38,58 @@ static inline double gap(size_t n, const double *x, const double *y)
     if (fabs(y[i]) > scale) scale = fabs(y[i]);
   }
   return scale > 0.0 ? worst / scale : worst;
+}
+
+/* ---- products ---------------------------------------------------------- */
+
+/* The space of the last plan, between bytes that nobody may change. */
+enum { GUARD = 256, GUARDED_BY = 0xA7 };
+
+static struct {
+  unsigned char *block;
+  size_t size, start;         /* of the block; of the space in it */
+  int threads;
+  size_t calls;
+} test_space;
+
+/* A plan whose space has exactly the size that it needs, at an address that is one
+ * byte further on from call to call. It is good until the next call. */
+static inline gemm_plan plan_for(enum gemm_kernel kernel, int threads)
+{
+  size_t needed = gemm_space(threads);
+  if (!test_space.block || test_space.threads != threads) {
+    free(test_space.block);
+    test_space.threads = threads;
+    test_space.size = needed + 64 + 2 * GUARD;
+    test_space.block = malloc(test_space.size);
+    if (!test_space.block) abort();
+  }
+  test_space.start = GUARD + test_space.calls++ % 64;
+  size_t end = test_space.start + needed;
+  memset(test_space.block, GUARDED_BY, test_space.start);
+  memset(test_space.block + end, GUARDED_BY, test_space.size - end);
+  return (gemm_plan) {kernel, threads, test_space.block + test_space.start};
+}
+
+/* Bytes around the space of the last plan that have been changed. */
+static inline size_t spilled(void)
+{
+  size_t end = test_space.start + gemm_space(test_space.threads), bad = 0;
+  for (size_t i = 0; i < test_space.size; i++) {
+    if (i == test_space.start) i = end;
+    bad += test_space.block[i] != GUARDED_BY;
+  }
+  return bad;
+}
+
+/* The first of a program's tests where the core multiplies matrices: from there on by
+ * our own kernels, of which the sanitisers see each step, in space of exactly its size
+ * that lasts as long as the program. */
+static inline void products_are_our_own(void)
+{
+  gemm_plan plan = {gemm_best(), 1, malloc(gemm_space(1))};
+  if (!plan.space) abort();
+  la_use(1, plan);
 }
 
 #endif

@@ -107,4 +107,4 @@ static void any_operator(void)
   }
 }
 
-TEST_MAIN(any_operator)
+TEST_MAIN(products_are_our_own, any_operator)

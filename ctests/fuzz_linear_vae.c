@@ -327,4 +327,4 @@ static void any_data(void)
   }
 }
 
-TEST_MAIN(any_data)
+TEST_MAIN(products_are_our_own, any_data)

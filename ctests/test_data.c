@@ -625,7 +625,7 @@ static void poll_may_leave_by_a_long_jump(void)
   }
 }
 
-TEST_MAIN(blocks_are_centred_scaled_and_masked,
+TEST_MAIN(products_are_our_own, blocks_are_centred_scaled_and_masked,
           block_sizes_stay_within_the_data, small_data_match_loops,
           large_data_come_in_blocks, a_covariance_far_from_zero_keeps_its_digits,
           a_covariance_without_rows_is_zero, a_constant_column_has_exactly_its_mean,

@@ -472,7 +472,8 @@ static void a_state_lasts(void)
   drop(&s);
 }
 
-TEST_MAIN(a_map_is_that_of_rows_one_by_one, the_closed_form_is_a_fixed_point,
+TEST_MAIN(products_are_our_own,
+          a_map_is_that_of_rows_one_by_one, the_closed_form_is_a_fixed_point,
           plain_maps_never_lose_likelihood, a_map_without_noise_left_is_refused,
           accelerated_maps_reach_the_closed_form,
           accelerated_maps_where_3k_exceeds_p,

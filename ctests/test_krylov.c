@@ -477,7 +477,8 @@ static void nearly_dependent_columns_keep_their_span(void)
   }
 }
 
-TEST_MAIN(leading_pairs_of_known_spectra, defaults_keep_the_contract,
+TEST_MAIN(products_are_our_own,
+          leading_pairs_of_known_spectra, defaults_keep_the_contract,
           a_tiny_gap_behind_the_last_pair,
           an_eigenvalue_may_repeat, scales_do_not_matter,
           any_settings_within_the_contract, a_spent_budget_gives_what_there_is,

@@ -1622,7 +1622,8 @@ static void epochs_climb(void)
   drop(&s);
 }
 
-TEST_MAIN(the_elbo_and_the_likelihood_are_means_over_rows, the_elbo_touches_the_likelihood,
+TEST_MAIN(products_are_our_own,
+          the_elbo_and_the_likelihood_are_means_over_rows, the_elbo_touches_the_likelihood,
           a_singular_covariance_has_no_likelihood, products_with_s_agree,
           gradients_match_differences, row_gradients_match_differences,
           row_gradients_over_several_blocks, row_gradients_of_wide_data,

@@ -705,7 +705,7 @@ static void poll_may_leave_by_a_long_jump(void)
   drop(&s);
 }
 
-TEST_MAIN(patterns_match_a_comparison_of_rows,
+TEST_MAIN(products_are_our_own, patterns_match_a_comparison_of_rows,
           posteriors_match_one_row_at_a_time, posteriors_of_many_dimensions,
           posteriors_in_several_blocks, a_row_without_cells_has_the_prior,
           maps_match_loops_over_cells, a_map_of_many_dimensions,

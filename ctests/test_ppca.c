@@ -516,7 +516,7 @@ static void signs_follow_the_largest_entry(void)
   CHECK(ppca_fix_signs(3, 0, NULL) == 0);
 }
 
-TEST_MAIN(dense_routes_on_small_data, three_routes_agree,
+TEST_MAIN(products_are_our_own, dense_routes_on_small_data, three_routes_agree,
           more_dimensions_than_rank, missing_cells_count_as_their_mean,
           the_likelihood_is_that_of_the_sample,
           no_other_parameters_are_more_likely,

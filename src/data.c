@@ -143,6 +143,34 @@ void data_gather(const elbo_data *d, const int *from, const int *to,
   }
 }
 
+size_t data_floats_work(const elbo_data *d)
+{
+  return 2 * data_block_rows(d) * d->p;
+}
+
+/* Transposed in tiles, so that the cache lines of neither side are lost between uses. */
+static void transpose_block(size_t m, size_t p, const double *x, const double *seen,
+                            float *out)
+{
+  enum { TILE = 16 };
+  for (size_t i0 = 0; i0 < m; i0 += TILE)
+    for (size_t j0 = 0; j0 < p; j0 += TILE)
+      for (size_t i = i0; i < m && i < i0 + TILE; i++)
+        for (size_t j = j0; j < p && j < j0 + TILE; j++)
+          out[j + i * p] = seen[i + j * m] == 0.0 ? NAN : (float) x[i + j * m];
+}
+
+void data_floats(const elbo_data *d, float *out, double *work)
+{
+  size_t block = data_block_rows(d);
+  double *x = work, *seen = work + block * d->p;
+  for (size_t i = 0; i < d->n; i += block) {
+    size_t m = d->n - i < block ? d->n - i : block;
+    data_rows(d, i, m, NULL, x, seen, m);
+    transpose_block(m, d->p, x, seen, out + i * d->p);
+  }
+}
+
 void data_cols(const elbo_data *d, size_t first, size_t count, double *out)
 {
   elbo_data part = *d;

@@ -41,6 +41,11 @@ void data_rows(const elbo_data *d, size_t first, size_t count, const int *rows,
 void data_gather(const elbo_data *d, const int *from, const int *to,
                  size_t count, double *out, size_t ld);
 
+/* All rows as floats, p x n (an observation in each column), NaN where a cell is missing.
+ * Work: data_floats_work() doubles. */
+void data_floats(const elbo_data *d, float *out, double *work);
+size_t data_floats_work(const elbo_data *d);
+
 /* Columns first .. first + count - 1 into out, n x count. */
 void data_cols(const elbo_data *d, size_t first, size_t count, double *out);
 

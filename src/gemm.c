@@ -4,18 +4,13 @@
 #include <stdint.h>
 #include <stdlib.h>
 
-#ifdef _OPENMP
-# include <omp.h>
-# ifndef _WIN32
-#  include <unistd.h>
-# endif
-#endif
 #if defined(__x86_64__) && defined(__GNUC__)
 # define GEMM_X86
 # include <immintrin.h>
 #endif
 
 #include "gemm.h"
+#include "threads.h"
 
 /* Tiles live in registers once their loops are unrolled. */
 #ifdef __clang__
@@ -34,43 +29,27 @@ enum gemm_kernel gemm_best(void)
   return GEMM_PORTABLE;
 }
 
-/* ---- threads ----------------------------------------------------------- */
+/* ---- space ------------------------------------------------------------- */
 
-/* The process that loaded the code, 0 until it says so: the one state kept here. */
-static long loaded_by = 0;
+/* Blocks of op(A) (MC x KC) and of op(B) (KC x NC) are packed at a time: the first
+ * stays in the second-level cache, a panel of the second in the first-level one. They
+ * are as many bytes down and across in either type, KC_BYTES and MC_BYTES; the block of
+ * op(A) has more bytes in float. NC and the rest are multiples of all sizes of tiles. */
+enum {
+  KC_BYTES = 1536, MC_BYTES = 1024, NC = 1536, ALIGNED = 64,
+  THREAD_SPACE = MC_BYTES / sizeof(float) * KC_BYTES + KC_BYTES * NC
+};
 
-static long this_process(void)
+size_t gemm_space(int threads)
 {
-#if defined(_OPENMP) && !defined(_WIN32)
-  return (long) getpid();
-#else
-  return 1;
-#endif
+  size_t count = threads > 1 ? (size_t) threads : 1;
+  if (count > (SIZE_MAX - ALIGNED) / THREAD_SPACE) return SIZE_MAX;
+  return count * THREAD_SPACE + ALIGNED;
 }
 
-void gemm_load(void)
+static char *aligned(void *space)
 {
-  loaded_by = this_process();
-}
-
-int gemm_threads(int wanted)
-{
-#ifdef _OPENMP
-  int most = omp_get_thread_limit();
-  if (wanted < 1) wanted = omp_get_num_procs() < 2 ? 1 : 2;
-  if (getenv("OMP_NUM_THREADS") && omp_get_max_threads() < most)
-    most = omp_get_max_threads();
-  return wanted < most ? wanted : most < 1 ? 1 : most;
-#else
-  (void) wanted;
-  return 1;
-#endif
-}
-
-static int gemm_allowed(int threads)
-{
-  if (threads <= 1) return 1;
-  return loaded_by == 0 || loaded_by == this_process() ? threads : 1;
+  return (char *) space + (ALIGNED - (uintptr_t) space % ALIGNED) % ALIGNED;
 }
 
 /* ---- both types -------------------------------------------------------- */

@@ -17,38 +17,35 @@ enum gemm_kernel { GEMM_PORTABLE, GEMM_AVX2, GEMM_AVX512 };
 /* The best kernel of this build that this processor can run. */
 enum gemm_kernel gemm_best(void);
 
-/* A kernel, none better than gemm_best(), and the number of threads, 1 or more. */
+/* A kernel, none better than gemm_best(); the number of threads, 1 or more; and
+ * gemm_space(threads) bytes at any address, where the products pack their blocks. One
+ * product at a time may use them; what they hold does not matter. */
 typedef struct {
   enum gemm_kernel kernel;
   int threads;
+  void *space;
 } gemm_plan;
 
-/* As many threads as `wanted`, and not more than OpenMP's environment variables
- * allow; wanted = 0: two, or the number of processors if that is less. */
-int gemm_threads(int wanted);
-
-/* To be called once, before any product, by the process that loads the code: a
- * process forked from it has none of OpenMP's threads, and works with one. */
-void gemm_load(void);
+/* The same for every kernel, type and size. */
+size_t gemm_space(int threads);
 
 /* C (m x n) = alpha op(A) op(B) + beta C with op(A) m x k and op(B) k x n;
- * trans_a, trans_b 'N' or 'T'. With beta = 0 what C holds does not matter. The packed
- * blocks are taken from malloc() and given back; returns 0 where there was no memory
- * for them, and C then is as it was. With alpha = 0 A and B are not read. */
-int gemm_float(gemm_plan plan, char trans_a, char trans_b, size_t m, size_t n,
-               size_t k, float alpha, const float *a, size_t lda,
-               const float *b, size_t ldb, float beta, float *c, size_t ldc);
-int gemm_double(gemm_plan plan, char trans_a, char trans_b, size_t m, size_t n,
-                size_t k, double alpha, const double *a, size_t lda,
-                const double *b, size_t ldb, double beta, double *c,
-                size_t ldc);
+ * trans_a, trans_b 'N' or 'T'. With beta = 0 what C holds does not matter. With
+ * alpha = 0 A and B are not read. */
+void gemm_float(gemm_plan plan, char trans_a, char trans_b, size_t m, size_t n,
+                size_t k, float alpha, const float *a, size_t lda,
+                const float *b, size_t ldb, float beta, float *c, size_t ldc);
+void gemm_double(gemm_plan plan, char trans_a, char trans_b, size_t m, size_t n,
+                 size_t k, double alpha, const double *a, size_t lda,
+                 const double *b, size_t ldb, double beta, double *c,
+                 size_t ldc);
 
 /* Lower triangle of C (n x n) = alpha op(A) op(A)' + beta C with op(A) n x k: trans
  * 'N' for A n x k, 'T' for A k x n. The strict upper triangle is left alone. */
-int syrk_float(gemm_plan plan, char trans, size_t n, size_t k, float alpha,
-               const float *a, size_t lda, float beta, float *c, size_t ldc);
-int syrk_double(gemm_plan plan, char trans, size_t n, size_t k, double alpha,
-                const double *a, size_t lda, double beta, double *c,
-                size_t ldc);
+void syrk_float(gemm_plan plan, char trans, size_t n, size_t k, float alpha,
+                const float *a, size_t lda, float beta, float *c, size_t ldc);
+void syrk_double(gemm_plan plan, char trans, size_t n, size_t k, double alpha,
+                 const double *a, size_t lda, double beta, double *c,
+                 size_t ldc);
 
 #endif

@@ -94,13 +94,7 @@ static void NAME(pack)(size_t width, size_t count, size_t k, REAL scale,
 
 /* ---- one thread's part ------------------------------------------------- */
 
-/* Blocks of op(A) (MC x KC) and of op(B) (KC x NC) are packed at a time: the first
- * stays in the second-level cache, a panel of the second in the first-level one. */
-enum {
-  NAME(KC) = 1536 / sizeof(REAL),
-  NAME(MC) = 1024 / sizeof(REAL),
-  NAME(NC) = 4080
-};
+enum { NAME(KC) = KC_BYTES / sizeof(REAL), NAME(MC) = MC_BYTES / sizeof(REAL) };
 
 typedef struct {
   size_t m, n, k;
@@ -139,15 +133,12 @@ static void NAME(scale)(const NAME(job) *j)
     }
 }
 
-/* Numbers of the packed blocks: of op(A), and in all. */
-static size_t NAME(room)(const NAME(job) *j, const NAME(kernel) *t, size_t *all)
+/* Numbers of the largest packed block of op(A): that of op(B) follows it closely, as
+ * two blocks that start at the same place of a page compete for the same cache lines. */
+static size_t NAME(room)(const NAME(job) *j, const NAME(kernel) *t)
 {
-  size_t kc = NAME(least)(j->k, NAME(KC));
   size_t mc = NAME(round_up)(NAME(least)(j->m, NAME(MC)), t->mr);
-  size_t nc = NAME(round_up)(NAME(least)(j->n, NAME(NC)), t->nr);
-  size_t a = NAME(round_up)(mc * kc, 64 / sizeof(REAL));
-  *all = a + NAME(round_up)(nc * kc, 64 / sizeof(REAL));
-  return a;
+  return NAME(round_up)(mc * NAME(least)(j->k, NAME(KC)), ALIGNED / sizeof(REAL));
 }
 
 /* A tile at the edge of C, or across the diagonal: by way of `edge`. */
@@ -185,11 +176,10 @@ static void NAME(tiles)(const NAME(job) *j, const NAME(kernel) *t, size_t row,
 
 static void NAME(run)(const NAME(job) *j, const NAME(kernel) *t, REAL *space)
 {
-  size_t all, ahead = NAME(room)(j, t, &all);
-  REAL *a = space, *b = space + ahead;
+  REAL *a = space, *b = space + NAME(room)(j, t);
   if (j->beta != 0 && j->beta != 1) NAME(scale)(j);
-  for (size_t col = 0; col < j->n; col += NAME(NC)) {
-    size_t nc = NAME(least)(NAME(NC), j->n - col);
+  for (size_t col = 0; col < j->n; col += NC) {
+    size_t nc = NAME(least)(NC, j->n - col);
     for (size_t l = 0; l < j->k; l += NAME(KC)) {
       size_t kc = NAME(least)(NAME(KC), j->k - l);
       NAME(pack)(t->nr, nc, kc, 1, j->b + col * j->b_line + l * j->b_step,
@@ -236,50 +226,50 @@ static int NAME(share)(const NAME(job) *all, const NAME(kernel) *t, int id,
   return edge[1] > edge[0];
 }
 
-static int NAME(compute)(gemm_plan plan, const NAME(job) *job)
+typedef struct {
+  const NAME(job) *job;
+  NAME(kernel) kernel;
+  int threads;
+  char *space;
+} NAME(shares);
+
+static void NAME(run_share)(void *context, size_t id)
 {
-  NAME(kernel) t = NAME(choose)(plan.kernel);
-  int threads = plan.threads;
-  size_t all;
-  if (job->m == 0 || job->n == 0) return 1;
+  const NAME(shares) *s = context;
+  NAME(job) part;
+  if (NAME(share)(s->job, &s->kernel, (int) id, s->threads, &part))
+    NAME(run)(&part, &s->kernel, (REAL *) (s->space + id * THREAD_SPACE));
+}
+
+static void NAME(compute)(gemm_plan plan, const NAME(job) *job)
+{
+  if (job->m == 0 || job->n == 0) return;
   if (job->k == 0 || job->alpha == 0) {
     if (job->beta != 1) NAME(scale)(job);
-    return 1;
+    return;
   }
-  if ((double) job->m * (double) job->n * (double) job->k < 5e4) threads = 1;
-  threads = gemm_allowed(threads);
-  NAME(room)(job, &t, &all);
-  char *memory = malloc((size_t) threads * all * sizeof(REAL) + 64);
-  if (!memory) return 0;
-  REAL *space = (REAL *) (memory + (64 - (uintptr_t) memory % 64));
-#ifdef _OPENMP
-#pragma omp parallel for num_threads(threads) schedule(static) if(threads > 1)
-#endif
-  for (int id = 0; id < threads; id++) {
-    NAME(job) part;
-    if (NAME(share)(job, &t, id, threads, &part))
-      NAME(run)(&part, &t, space + (size_t) id * all);
-  }
-  free(memory);
-  return 1;
+  int few = (double) job->m * (double) job->n * (double) job->k < 5e4;
+  NAME(shares) s = {job, NAME(choose)(plan.kernel), few ? 1 : plan.threads,
+                    aligned(plan.space)};
+  threads_run(s.threads, (size_t) s.threads, NAME(run_share), &s);
 }
 
 /* ---- the products ------------------------------------------------------ */
 
-int NAME(gemm)(gemm_plan plan, char trans_a, char trans_b, size_t m, size_t n,
-               size_t k, REAL alpha, const REAL *a, size_t lda, const REAL *b,
-               size_t ldb, REAL beta, REAL *c, size_t ldc)
+void NAME(gemm)(gemm_plan plan, char trans_a, char trans_b, size_t m, size_t n,
+                size_t k, REAL alpha, const REAL *a, size_t lda, const REAL *b,
+                size_t ldb, REAL beta, REAL *c, size_t ldc)
 {
   int ta = trans_a != 'N', tb = trans_b != 'N';
   NAME(job) job = {.m = m, .n = n, .k = k, .alpha = alpha, .beta = beta,
                    .a = a, .a_line = ta ? lda : 1, .a_step = ta ? 1 : lda,
                    .b = b, .b_line = tb ? 1 : ldb, .b_step = tb ? ldb : 1,
                    .c = c, .ldc = ldc, .lower = 0};
-  return NAME(compute)(plan, &job);
+  NAME(compute)(plan, &job);
 }
 
-int NAME(syrk)(gemm_plan plan, char trans, size_t n, size_t k, REAL alpha,
-               const REAL *a, size_t lda, REAL beta, REAL *c, size_t ldc)
+void NAME(syrk)(gemm_plan plan, char trans, size_t n, size_t k, REAL alpha,
+                const REAL *a, size_t lda, REAL beta, REAL *c, size_t ldc)
 {
   int t = trans != 'N';
   size_t line = t ? lda : 1, step = t ? 1 : lda;
@@ -287,5 +277,5 @@ int NAME(syrk)(gemm_plan plan, char trans, size_t n, size_t k, REAL alpha,
                    .a = a, .a_line = line, .a_step = step,
                    .b = a, .b_line = line, .b_step = step,
                    .c = c, .ldc = ldc, .lower = 1};
-  return NAME(compute)(plan, &job);
+  NAME(compute)(plan, &job);
 }

@@ -1,8 +1,8 @@
-/* Registration of the .Call entry points. */
+/* Registration of the .Call entry points; what is done on loading and unloading. */
 #include <R_ext/Rdynload.h>
 
-#include "gemm.h"
 #include "r_glue.h"
+#include "threads.h"
 
 #define ENTRY(name, args) {#name, (DL_FUNC) &name, args}
 
@@ -29,13 +29,29 @@ static const R_CallMethodDef entries[] = {
   ENTRY(C_adam_climb, 3),
   ENTRY(C_lvae_epoch, 12),
   ENTRY(C_lvae_observe, 8),
+  ENTRY(C_vae_size, 1),
+  ENTRY(C_vae_data, 3),
+  ENTRY(C_as_float, 1),
+  ENTRY(C_as_double, 1),
+  ENTRY(C_fingerprint, 1),
+  ENTRY(C_vae_epoch, 5),
+  ENTRY(C_vae_evaluate, 5),
+  ENTRY(C_vae_encode, 4),
+  ENTRY(C_vae_decode, 6),
   {NULL, NULL, 0}
 };
 
 void R_init_elbo(DllInfo *dll)
 {
-  gemm_load();
+  threads_load();
   R_registerRoutines(dll, NULL, entries, NULL, NULL);
   R_useDynamicSymbols(dll, FALSE);
   R_forceSymbols(dll, TRUE);
+}
+
+void R_unload_elbo(DllInfo *dll)
+{
+  (void) dll;
+  threads_unload();
+  glue_unload();
 }

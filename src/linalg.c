@@ -11,32 +11,27 @@
 #include "status.h"
 
 static struct {
-  int set, own;
+  int own;
   gemm_plan plan;
 } use;
 
 void la_use(int own, gemm_plan plan)
 {
-  use.set = 1;
   use.own = own;
   use.plan = plan;
-}
-
-static int our_own(void)
-{
-  if (!use.set) la_use(1, (gemm_plan) {gemm_best(), 1});
-  return use.own;
 }
 
 void la_gemm(char trans_a, char trans_b, size_t m, size_t n, size_t k,
              double alpha, const double *a, size_t lda, const double *b,
              size_t ldb, double beta, double *c, size_t ldc)
 {
+  if (m == 0 || n == 0) return;
+  if (use.own) {
+    gemm_double(use.plan, trans_a, trans_b, m, n, k, alpha, a, lda, b, ldb, beta, c, ldc);
+    return;
+  }
   int im = (int) m, in = (int) n, ik = (int) k;
   int ia = (int) lda, ib = (int) ldb, ic = (int) ldc;
-  if (m == 0 || n == 0) return;
-  if (our_own() && gemm_double(use.plan, trans_a, trans_b, m, n, k, alpha, a, lda,
-                               b, ldb, beta, c, ldc)) return;
   F77_CALL(dgemm)(&trans_a, &trans_b, &im, &in, &ik, &alpha, a, &ia, b, &ib,
                   &beta, c, &ic FCONE FCONE);
 }
@@ -44,10 +39,12 @@ void la_gemm(char trans_a, char trans_b, size_t m, size_t n, size_t k,
 void la_syrk(char trans, size_t n, size_t k, double alpha, const double *a,
              size_t lda, double beta, double *c, size_t ldc)
 {
-  int in = (int) n, ik = (int) k, ia = (int) lda, ic = (int) ldc;
   if (n == 0) return;
-  if (our_own() && syrk_double(use.plan, trans, n, k, alpha, a, lda, beta, c, ldc))
+  if (use.own) {
+    syrk_double(use.plan, trans, n, k, alpha, a, lda, beta, c, ldc);
     return;
+  }
+  int in = (int) n, ik = (int) k, ia = (int) lda, ic = (int) ldc;
   F77_CALL(dsyrk)("L", &trans, &in, &ik, &alpha, a, &ia, &beta, c, &ic
                   FCONE FCONE);
 }

@@ -11,8 +11,8 @@
 
 #include "gemm.h"
 
-/* Who computes la_gemm() and la_syrk(): our own kernels by that plan, or with
- * own = 0, R's BLAS. Until it is called, our own with one thread. */
+/* Who computes la_gemm() and la_syrk(): our own kernels by that plan, whose space is
+ * theirs until the next call, or with own = 0, R's BLAS. Until it is called, R's BLAS. */
 void la_use(int own, gemm_plan plan);
 
 /* C = alpha op(A) op(B) + beta C, with op(A) m x k, op(B) k x n, C m x n;

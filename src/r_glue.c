@@ -1,10 +1,12 @@
 /* Checks and conversions that all entry points share. R's own code has
  * validated what the user gave; these checks protect memory. */
 #include <limits.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "linalg.h"
 #include "r_glue.h"
+#include "threads.h"
 
 static void take_interrupt(void)
 {
@@ -69,23 +71,76 @@ elbo_data glue_raw_data(SEXP x)
   return d;
 }
 
+/* ---- products ---------------------------------------------------------- */
+
+/* Where the products pack their blocks, for up to so many threads; and the plan that
+ * linalg has, to be told where the space is moved. */
+static struct {
+  void *at;
+  int threads;
+  gemm_plan linalg;
+} space;
+
+static void *space_for(int threads)
+{
+  if (threads <= space.threads) return space.at;
+  size_t size = gemm_space(threads);
+  void *larger = malloc(size);
+  if (!larger)
+    Rf_error("there is no memory for the work space of %d thread%s (%.0f MB); "
+             "`options(elbo.threads = 1)` needs %.0f MB", threads,
+             threads > 1 ? "s" : "", (double) size / 1e6, (double) gemm_space(1) / 1e6);
+  free(space.at);
+  space.at = larger;
+  space.threads = threads;
+  if (space.linalg.space) {
+    space.linalg.space = larger;
+    la_use(1, space.linalg);
+  }
+  return larger;
+}
+
+void glue_unload(void)
+{
+  la_use(0, (gemm_plan) {GEMM_PORTABLE, 1, NULL});
+  free(space.at);
+  space.at = space.linalg.space = NULL;
+  space.threads = 0;
+}
+
+/* The string that an option holds, or "". */
+static const char *option_string(const char *name)
+{
+  SEXP value = Rf_GetOption1(Rf_install(name));
+  return TYPEOF(value) == STRSXP && XLENGTH(value) == 1 ? CHAR(STRING_ELT(value, 0)) : "";
+}
+
+static int option_threads(void)
+{
+  SEXP value = Rf_GetOption1(Rf_install("elbo.threads"));
+  double asked = Rf_isNumeric(value) && XLENGTH(value) == 1 ? Rf_asReal(value) : 0;
+  return asked >= 1.0 && asked <= 4096.0 ? (int) asked : 0;
+}
+
+gemm_plan glue_plan(int threads)
+{
+  const char *name = option_string("elbo.kernel");
+  gemm_plan plan = {.kernel = gemm_best()};
+  if (strcmp(name, "portable") == 0) plan.kernel = GEMM_PORTABLE;
+  else if (strcmp(name, "avx2") == 0 && plan.kernel > GEMM_AVX2) plan.kernel = GEMM_AVX2;
+  plan.threads = threads_allowed(threads > 0 ? threads : option_threads());
+  plan.space = space_for(plan.threads);
+  return plan;
+}
+
 void glue_use(void)
 {
-  SEXP blas = Rf_GetOption1(Rf_install("elbo.blas"));
-  SEXP threads = Rf_GetOption1(Rf_install("elbo.threads"));
-  SEXP kernel = Rf_GetOption1(Rf_install("elbo.kernel"));
-  int own = !(TYPEOF(blas) == STRSXP && XLENGTH(blas) == 1 &&
-              strcmp(CHAR(STRING_ELT(blas, 0)), "R") == 0);
-  double asked = Rf_isNumeric(threads) && XLENGTH(threads) == 1 ? Rf_asReal(threads) : 0;
-  int wanted = asked >= 1.0 && asked <= 4096.0 ? (int) asked : 0;
-  enum gemm_kernel best = gemm_best();
-  if (TYPEOF(kernel) == STRSXP && XLENGTH(kernel) == 1) {
-    const char *name = CHAR(STRING_ELT(kernel, 0));
-    if (strcmp(name, "portable") == 0) best = GEMM_PORTABLE;
-    else if (strcmp(name, "avx2") == 0 && best > GEMM_AVX2) best = GEMM_AVX2;
-  }
-  la_use(own, (gemm_plan) {best, gemm_threads(wanted)});
+  int own = strcmp(option_string("elbo.blas"), "R") != 0;
+  space.linalg = own ? glue_plan(0) : (gemm_plan) {GEMM_PORTABLE, 1, NULL};
+  la_use(own, space.linalg);
 }
+
+/* ---- arguments --------------------------------------------------------- */
 
 elbo_data glue_data(SEXP x, SEXP mu, SEXP unit)
 {

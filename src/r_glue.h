@@ -7,6 +7,7 @@
 #include <Rinternals.h>
 
 #include "data.h"
+#include "gemm.h"
 
 /* The data matrix: double or integer with dim, or a dgCMatrix; mu and unit: one
  * value a column. Anything malformed is an R error. Interrupts are taken between
@@ -14,9 +15,18 @@
 elbo_data glue_data(SEXP x, SEXP mu, SEXP unit);
 elbo_data glue_raw_data(SEXP x);
 
-/* Products as the options elbo.blas, elbo.threads and elbo.kernel ask; whatever takes
- * data or S begins with it. */
+/* linalg's products as the options elbo.blas, elbo.threads and elbo.kernel ask;
+ * whatever takes data or S begins with it. */
 void glue_use(void);
+
+/* A plan for products by the option elbo.kernel, with so many threads or, where they
+ * are 0 or less, as many as the option elbo.threads says. All plans share one space,
+ * which linalg has too: a plan is good until the next one is asked for. An R error
+ * where there is no memory. */
+gemm_plan glue_plan(int threads);
+
+/* Gives the space back; for when the package is unloaded. */
+void glue_unload(void);
 
 /* A double matrix of n x p (p = 0: of any number of columns). */
 const double *glue_matrix(SEXP x, size_t n, size_t p, const char *what);
@@ -70,5 +80,15 @@ SEXP C_lvae_epoch(SEXP x, SEXP mu, SEXP unit, SEXP k, SEXP state, SEXP epoch,
                   SEXP samples, SEXP key);
 SEXP C_lvae_observe(SEXP x, SEXP mu, SEXP unit, SEXP w, SEXP vt, SEXP d,
                     SEXP samples, SEXP key);
+SEXP C_vae_size(SEXP shape);
+SEXP C_vae_data(SEXP x, SEXP mu, SEXP unit);
+SEXP C_as_float(SEXP x);
+SEXP C_as_double(SEXP x);
+SEXP C_fingerprint(SEXP x);
+SEXP C_vae_epoch(SEXP shape, SEXP data, SEXP state, SEXP epoch, SEXP settings);
+SEXP C_vae_evaluate(SEXP shape, SEXP data, SEXP theta, SEXP epoch, SEXP settings);
+SEXP C_vae_encode(SEXP shape, SEXP data, SEXP theta, SEXP settings);
+SEXP C_vae_decode(SEXP shape, SEXP z, SEXP condition, SEXP theta, SEXP variance,
+                  SEXP settings);
 
 #endif

@@ -8,7 +8,7 @@ enum {
   ELBO_NOT_CONVERGED,   /* an iterative solver spent its budget */
   ELBO_NOT_POSITIVE,    /* a matrix that must be positive definite is not */
   ELBO_LAPACK,          /* LAPACK reported a failure */
-  ELBO_MEMORY           /* no room for work space */
+  ELBO_NOT_FINITE       /* an objective or its gradient is not a finite number */
 };
 
 #endif

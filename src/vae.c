@@ -2,10 +2,7 @@
 #include <math.h>
 #include <string.h>
 
-#include "status.h"
 #include "vae.h"
-
-static const double LOG_2PI = 1.8378770664093454836;
 
 /* ---- layers ------------------------------------------------------------ */
 
@@ -30,18 +27,24 @@ static size_t next_vector(vae_net *net, size_t size)
   return offset;
 }
 
+/* Hidden layers one after the other; returns the width of the last. */
+static size_t next_chain(vae_net *net, size_t in, const vae_chain *c, layer *to)
+{
+  for (size_t i = 0; i < c->count; i++) {
+    to[i] = next_layer(net, in, c->width[i], c->activation[i]);
+    in = c->width[i];
+  }
+  return in;
+}
+
 vae_net vae_lay_out(const vae_shape *s)
 {
   vae_net net = {.shape = *s};
-  size_t in = s->p + s->c;
-  for (size_t i = 0; i < s->encoder; i++, in = s->encoder_width[i - 1])
-    net.encoder[i] = next_layer(&net, in, s->encoder_width[i], s->activation);
+  size_t in = next_chain(&net, s->p + s->c, &s->encoder, net.encoder);
   net.mean = next_layer(&net, in, s->k, ACTIVATION_IDENTITY);
   if (s->shared_d) net.log_d_offset = next_vector(&net, s->k);
   else net.log_d = next_layer(&net, in, s->k, ACTIVATION_IDENTITY);
-  in = s->k + s->c;
-  for (size_t i = 0; i < s->decoder; i++, in = s->decoder_width[i - 1])
-    net.decoder[i] = next_layer(&net, in, s->decoder_width[i], s->activation);
+  in = next_chain(&net, s->k + s->c, &s->decoder, net.decoder);
   net.output = next_layer(&net, in, s->p, ACTIVATION_IDENTITY);
   if (s->noise == VAE_NOISE_NETWORK)
     net.log_s2 = next_layer(&net, in, s->p, ACTIVATION_IDENTITY);
@@ -50,12 +53,29 @@ vae_net vae_lay_out(const vae_shape *s)
   return net;
 }
 
+static void decay(const layer *l, real factor, real *theta)
+{
+  real *weights = theta + l->offset;
+  for (size_t i = 0; i < l->out * l->in; i++) weights[i] *= factor;
+}
+
+void vae_decay(const vae_net *net, real factor, real *theta)
+{
+  const vae_shape *s = &net->shape;
+  for (size_t i = 0; i < s->encoder.count; i++) decay(&net->encoder[i], factor, theta);
+  for (size_t i = 0; i < s->decoder.count; i++) decay(&net->decoder[i], factor, theta);
+  decay(&net->mean, factor, theta);
+  decay(&net->output, factor, theta);
+  if (!s->shared_d) decay(&net->log_d, factor, theta);
+  if (s->noise == VAE_NOISE_NETWORK && !s->fixed_noise) decay(&net->log_s2, factor, theta);
+}
+
 /* ---- chains of hidden layers ------------------------------------------- */
 
-/* The activations of one chain over n columns: its input, and each layer's output and
- * slope. */
+/* The activations of one chain over n columns: its input (with the row of ones), and
+ * each layer's output (likewise) and slope. */
 typedef struct {
-  size_t count, n;
+  size_t count, n, inputs;
   const layer *layers;
   real *input, *y[VAE_MOST_LAYERS], *slope[VAE_MOST_LAYERS];
 } chain;
@@ -70,13 +90,20 @@ static real *take(real **space, size_t count)
 static chain new_chain(size_t count, const layer *layers, size_t inputs, size_t n,
                        real **space)
 {
-  chain c = {.count = count, .n = n, .layers = layers};
-  c.input = take(space, inputs * n);
+  chain c = {.count = count, .n = n, .inputs = inputs, .layers = layers};
+  c.input = take(space, (inputs + 1) * n);
   for (size_t i = 0; i < count; i++) {
-    c.y[i] = take(space, layers[i].out * n);
+    c.y[i] = take(space, (layers[i].out + 1) * n);
     c.slope[i] = take(space, layers[i].out * n);
   }
   return c;
+}
+
+static size_t chain_work(const vae_chain *c, size_t inputs)
+{
+  size_t width = inputs + 1;
+  for (size_t i = 0; i < c->count; i++) width += 2 * c->width[i] + 1;
+  return width;
 }
 
 static real *last(const chain *c)
@@ -84,46 +111,53 @@ static real *last(const chain *c)
   return c->count ? c->y[c->count - 1] : c->input;
 }
 
-/* top (a x n) over bottom (b x n): each column of the chain's input. */
-static void fill_input(chain *c, size_t a, const real *top, size_t b,
-                       const real *bottom, size_t bottom_n)
+/* Below the first `from` rows of the input: the condition of each column, and 1. */
+static void finish_input(const chain *c, size_t from, const real *condition,
+                         const int *rows, size_t first, size_t distinct)
 {
+  size_t width = c->inputs - from;
   for (size_t i = 0; i < c->n; i++) {
-    memcpy(c->input + i * (a + b), top + i * a, a * sizeof *top);
-    if (b) memcpy(c->input + i * (a + b) + a, bottom + i % bottom_n * b, b * sizeof *top);
+    real *to = c->input + i * (c->inputs + 1) + from;
+    size_t row = rows ? (size_t) rows[i % distinct] : first + i % distinct;
+    if (width > 0) memcpy(to, condition + row * width, width * sizeof *to);
+    to[width] = 1;
   }
 }
 
-static int run_chain(const chain *c, gemm_plan plan, const real *theta)
+static void run_chain(const chain *c, gemm_plan plan, const real *theta, int slopes)
 {
   const real *x = c->input;
   for (size_t i = 0; i < c->count; i++) {
-    int status = layer_forward(&c->layers[i], plan, theta, c->n, x, c->layers[i].in,
-                               c->y[i], c->slope[i]);
-    if (status != ELBO_OK) return status;
+    const layer *l = &c->layers[i];
+    layer_forward(l, plan, theta, c->n, x, c->y[i], l->out + 1,
+                  slopes ? c->slope[i] : NULL);
     x = c->y[i];
   }
-  return ELBO_OK;
 }
 
-/* From dy, the derivative by the chain's last output, its layers' gradients; it ends
- * as dx of the first layer in `dy` or `other`, which is returned; NULL on failure. Where
- * `inward` is 0 the first layer's dx is not wanted. */
-static real *run_back(const chain *c, gemm_plan plan, const real *theta, int inward,
+/* From dy, the derivative by the chain's last output, its layers' gradients; returns
+ * the derivative by its first `wanted` inputs, in `dy` or `other`. */
+static real *run_back(const chain *c, gemm_plan plan, const real *theta, size_t wanted,
                       real *dy, real *other, real *gradient)
 {
   for (size_t i = c->count; i-- > 0;) {
-    const real *x = i ? c->y[i - 1] : c->input;
-    real *dx = i || inward ? other : NULL;
-    if (layer_backward(&c->layers[i], plan, theta, c->n, x, c->layers[i].in, c->slope[i],
-                       dy, gradient, dx) != ELBO_OK) return NULL;
+    const layer *l = &c->layers[i];
+    layer_backward(l, plan, theta, c->n, i ? c->y[i - 1] : c->input, c->slope[i], dy,
+                   gradient, i ? l->in : wanted, 0, other);
+    real *dx = other;
     other = dy;
-    dy = dx ? dx : dy;
+    dy = dx;
   }
   return dy;
 }
 
-/* ---- the two halves ---------------------------------------------------- */
+static void head(const layer *l, const chain *c, gemm_plan plan, const real *theta,
+                 real *y)
+{
+  layer_forward(l, plan, theta, c->n, last(c), y, l->out, NULL);
+}
+
+/* ---- forwards ---------------------------------------------------------- */
 
 typedef struct {
   const vae_net *net;
@@ -132,223 +166,313 @@ typedef struct {
   const real *theta;
   size_t n, draws;            /* observations, observations times samples */
   chain encoder, decoder;
-  real *mean, *log_d, *z;     /* k x n, k x n, k x draws */
-  real *output, *log_s2;      /* p x draws, p x draws */
+  real *seen;                 /* p x n, or NULL */
+  real *mean, *log_d, *sd;    /* k x n each */
+  real *weight;               /* k: of each KL in the gradient */
+  real *output, *log_s2;      /* p x draws each */
   real *a, *b;                /* widest x draws each, for derivatives */
-  real *dz;                   /* k x draws */
+  real *dz;                   /* k x draws, or in `a` or `b` */
+  double *density, *raised, *variance;    /* draws each */
 } state;
 
+static int has_missing(const vae_batch *batch)
+{
+  return batch->data->fill != NULL;
+}
+
 static state new_state(const vae_net *net, const real *theta, const vae_batch *batch,
-                       const vae_settings *set, real *work)
+                       const vae_settings *set, real *work, double *sums)
 {
   const vae_shape *s = &net->shape;
   size_t n = batch->n, draws = n * set->samples;
   state v = {.net = net, .batch = batch, .set = set, .theta = theta, .n = n,
              .draws = draws};
-  v.encoder = new_chain(s->encoder, net->encoder, s->p + s->c, n, &work);
-  v.decoder = new_chain(s->decoder, net->decoder, s->k + s->c, draws, &work);
+  v.encoder = new_chain(s->encoder.count, net->encoder, s->p + s->c, n, &work);
+  v.decoder = new_chain(s->decoder.count, net->decoder, s->k + s->c, draws, &work);
   v.mean = take(&work, s->k * n);
   v.log_d = take(&work, s->k * n);
-  v.z = take(&work, s->k * draws);
-  v.dz = take(&work, s->k * draws);
+  v.sd = take(&work, s->k * n);
+  v.weight = take(&work, s->k);
   v.output = take(&work, s->p * draws);
   v.log_s2 = take(&work, s->p * draws);
   v.a = take(&work, net->widest * draws);
   v.b = take(&work, net->widest * draws);
+  real *seen = take(&work, s->p * n);
+  v.seen = has_missing(batch) ? seen : NULL;
+  v.density = sums;
+  v.raised = sums + draws;
+  v.variance = sums + 2 * draws;
   return v;
 }
 
 size_t vae_work(const vae_net *net, size_t n, size_t samples)
 {
   const vae_shape *s = &net->shape;
-  size_t hidden = 0, shown = 0, draws = n * samples;
-  for (size_t i = 0; i < s->encoder; i++) hidden += 2 * s->encoder_width[i];
-  for (size_t i = 0; i < s->decoder; i++) shown += 2 * s->decoder_width[i];
-  return n * (s->p + s->c + hidden + 2 * s->k) +
-    draws * (s->k + s->c + shown + 2 * s->k + 2 * s->p + 2 * net->widest);
+  return s->k + n * (chain_work(&s->encoder, s->p + s->c) + 3 * s->k + s->p) +
+    n * samples * (chain_work(&s->decoder, s->k + s->c) + 2 * s->p + 2 * net->widest);
 }
 
-static int head(const layer *l, const chain *c, gemm_plan plan, const real *theta,
-                real *y)
+size_t vae_sums(size_t n, size_t samples)
 {
-  return layer_forward(l, plan, theta, c->n, last(c), l->in, y, NULL);
+  return 3 * n * samples;
 }
 
-/* m, log d and z of the batch. */
-static int encode(state *v)
+/* m and log d of the batch. */
+static void encode(state *v, int slopes)
 {
   const vae_shape *s = &v->net->shape;
+  const vae_batch *b = v->batch;
   gemm_plan plan = v->set->plan;
-  fill_input(&v->encoder, s->p, v->batch->x, s->c, v->batch->condition, v->n);
-  int status = run_chain(&v->encoder, plan, v->theta);
-  if (status == ELBO_OK) status = head(&v->net->mean, &v->encoder, plan, v->theta, v->mean);
-  if (s->shared_d)
+  each_gather(plan, s->p, v->n, b->data->x, b->rows, b->first, b->data->fill,
+              v->encoder.input, s->p + s->c + 1, v->seen);
+  finish_input(&v->encoder, s->p, b->data->condition, b->rows, b->first, v->n);
+  run_chain(&v->encoder, plan, v->theta, slopes);
+  head(&v->net->mean, &v->encoder, plan, v->theta, v->mean);
+  if (!s->shared_d) head(&v->net->log_d, &v->encoder, plan, v->theta, v->log_d);
+  else
     for (size_t i = 0; i < v->n; i++)
       memcpy(v->log_d + i * s->k, v->theta + v->net->log_d_offset, s->k * sizeof(real));
-  else if (status == ELBO_OK)
-    status = head(&v->net->log_d, &v->encoder, plan, v->theta, v->log_d);
-  for (size_t i = 0; i < s->k * v->draws; i++) {
-    size_t from = i % (s->k * v->n);
-    v->z[i] = v->mean[from] +
-      (real) exp(0.5 * (double) v->log_d[from]) * v->batch->noise[i];
-  }
-  return status;
 }
 
-/* g and log s2 of each sample. */
-static int decode(state *v)
+/* z of each sample, as the decoder's input. */
+static void sample(state *v)
 {
   const vae_shape *s = &v->net->shape;
+  const vae_batch *b = v->batch;
+  size_t ld = s->k + s->c + 1;
+  for (size_t i = 0; i < v->draws; i += v->n)
+    each_sample(v->set->plan, s->k, v->n, v->mean, v->log_d, b->noise + i * s->k, v->sd,
+                v->decoder.input + i * ld, ld);
+  finish_input(&v->decoder, s->k, b->data->condition, b->rows, b->first, v->n);
+}
+
+/* g of each sample, and log s2 where the decoder gives it. */
+static void decode(state *v, int slopes)
+{
   gemm_plan plan = v->set->plan;
-  fill_input(&v->decoder, s->k, v->z, s->c, v->batch->condition, v->n);
-  int status = run_chain(&v->decoder, plan, v->theta);
-  if (status == ELBO_OK)
-    status = head(&v->net->output, &v->decoder, plan, v->theta, v->output);
-  if (s->noise == VAE_NOISE_NETWORK && status == ELBO_OK)
-    return head(&v->net->log_s2, &v->decoder, plan, v->theta, v->log_s2);
-  const real *own = v->theta + v->net->log_s2_offset;
-  for (size_t i = 0; i < v->draws; i++)
-    for (size_t f = 0; f < s->p; f++)
-      v->log_s2[f + i * s->p] = own[s->noise == VAE_NOISE_SHARED ? 0 : f];
-  return status;
+  run_chain(&v->decoder, plan, v->theta, slopes);
+  head(&v->net->output, &v->decoder, plan, v->theta, v->output);
+  if (v->net->shape.noise == VAE_NOISE_NETWORK)
+    head(&v->net->log_s2, &v->decoder, plan, v->theta, v->log_s2);
 }
 
 /* The reconstruction term; output and log_s2 become the derivatives by themselves. */
 static void compare(state *v, vae_terms *terms)
 {
-  size_t p = v->net->shape.p, count = p * v->draws, raised = 0;
-  double share = 1.0 / (double) v->draws, sum = 0.0, floor = (double) v->set->floor;
-  for (size_t i = 0; i < count; i++) {
-    size_t cell = i % (p * v->n);
-    double log_s2 = (double) v->log_s2[i];
-    int low = log_s2 < floor;
-    if (v->batch->seen && v->batch->seen[cell] == 0) {
-      v->output[i] = v->log_s2[i] = 0;
-      continue;
-    }
-    raised += (size_t) low;
-    if (low) log_s2 = floor;
-    double error = (double) v->batch->x[cell] - (double) v->output[i];
-    double precision = exp(-log_s2), square = error * error * precision;
-    sum -= 0.5 * (square + LOG_2PI + log_s2);
-    v->output[i] = (real) (share * error * precision);
-    v->log_s2[i] = low ? 0 : (real) (share * 0.5 * (square - 1.0));
+  const vae_shape *s = &v->net->shape;
+  size_t p = s->p;
+  each_noise noise = {
+    (int) s->noise,
+    s->noise == VAE_NOISE_NETWORK ? v->log_s2 : v->theta + v->net->log_s2_offset,
+    v->set->floor, (real) (1.0 / (double) v->draws)};
+  each_compare(v->set->plan, p, v->n, v->draws, v->encoder.input, p + s->c + 1, v->seen,
+               noise, v->output, v->log_s2, v->density, v->raised,
+               v->variance);
+  double sum = 0.0, raised = 0.0, variance = 0.0, cells = 0.0;
+  for (size_t i = 0; i < v->draws; i++) {
+    sum += v->density[i];
+    raised += v->raised[i];
+    variance += v->variance[i];
   }
-  terms->reconstruction = share * sum;
-  terms->floored = (double) raised / (double) count;
+  for (size_t i = 0; v->seen && i < p * v->n; i++) cells += (double) v->seen[i];
+  if (!v->seen) cells = (double) p * (double) v->n;
+  terms->reconstruction = sum / (double) v->draws;
+  cells = (cells > 0.0 ? cells : 1.0) * (double) v->set->samples;
+  terms->s2 = variance / cells;
+  terms->floored = raised / cells;
 }
 
-/* KL of each dimension, and whether it counts against its free bits. */
-static void divergence(const state *v, vae_terms *terms, double *kl_j)
+/* KL of dimension j of observation i. */
+static double divergence(const state *v, size_t j, size_t i)
+{
+  size_t at = j + i * v->net->shape.k;
+  double m = (double) v->mean[at], sd = (double) v->sd[at];
+  return 0.5 * (sd * sd + m * m - 1.0 - (double) v->log_d[at]);
+}
+
+/* Mean KL of each dimension, and its weight in the gradient: none below the free
+ * bits. */
+static void divergences(state *v, vae_terms *terms, double *kl_j)
 {
   size_t k = v->net->shape.k;
-  double counted = 0.0, bits = (double) v->set->free_bits;
+  double counted = 0.0, bits = (double) v->set->free_bits, beta = (double) v->set->beta;
+  memset(kl_j, 0, k * sizeof *kl_j);
+  for (size_t i = 0; i < v->n; i++)
+    for (size_t j = 0; j < k; j++) kl_j[j] += divergence(v, j, i);
   terms->kl = 0.0;
   for (size_t j = 0; j < k; j++) {
-    double sum = 0.0;
-    for (size_t i = 0; i < v->n; i++) {
-      double m = (double) v->mean[j + i * k], log_d = (double) v->log_d[j + i * k];
-      sum += 0.5 * (exp(log_d) + m * m - 1.0 - log_d);
-    }
-    kl_j[j] = sum / (double) v->n;
+    kl_j[j] /= (double) v->n;
     terms->kl += kl_j[j];
     counted += kl_j[j] > bits ? kl_j[j] : bits;
+    v->weight[j] = kl_j[j] > bits ? (real) (beta / (double) v->n) : 0;
   }
-  terms->objective = terms->reconstruction - (double) v->set->beta * counted;
+  terms->objective = terms->reconstruction - beta * counted;
 }
 
 /* ---- backwards --------------------------------------------------------- */
 
-/* to (out x n) += from */
-static void add(size_t count, const real *from, real *to)
+/* to[j] = sum over the columns of a (rows x cols). */
+static void sum_columns(size_t rows, size_t cols, const real *a, real *to)
 {
-  for (size_t i = 0; i < count; i++) to[i] += from[i];
+  memset(to, 0, rows * sizeof *to);
+  for (size_t i = 0; i < cols; i++)
+    for (size_t j = 0; j < rows; j++) to[j] += a[j + i * rows];
 }
 
-/* A head's gradient, and what it adds to the derivative by its chain's last output
- * (in `to`; `spare` is overwritten). */
-static int head_back(const layer *l, const chain *c, const state *v, real *dy,
-                     real *gradient, int first, real *to, real *spare)
+/* A head's gradient, and what it gives (or adds) to the derivative by the first
+ * `wanted` outputs of its chain. */
+static void head_back(const layer *l, const chain *c, const state *v, real *dy,
+                      real *gradient, size_t wanted, int add, real *to)
 {
-  int status = layer_backward(l, v->set->plan, v->theta, c->n, last(c), l->in, NULL, dy,
-                              gradient, first ? to : spare);
-  if (status == ELBO_OK && !first) add(l->in * c->n, spare, to);
-  return status;
+  layer_backward(l, v->set->plan, v->theta, c->n, last(c), NULL, dy, gradient, wanted,
+                 add, to);
 }
 
 /* The decoder's gradient, and dz. */
-static int decode_back(state *v, real *gradient)
+static void decode_back(state *v, real *gradient)
 {
-  const vae_shape *s = &v->net->shape;
-  int status = head_back(&v->net->output, &v->decoder, v, v->output, gradient, 1, v->a,
-                         v->b);
-  if (status != ELBO_OK) return status;
+  const vae_net *net = v->net;
+  const vae_shape *s = &net->shape;
+  size_t wanted = s->decoder.count ? net->output.in : s->k;
+  head_back(&net->output, &v->decoder, v, v->output, gradient, wanted, 0, v->a);
   if (s->noise == VAE_NOISE_NETWORK) {
-    status = head_back(&v->net->log_s2, &v->decoder, v, v->log_s2, gradient, 0, v->a,
-                       v->b);
-    if (status != ELBO_OK) return status;
+    head_back(&net->log_s2, &v->decoder, v, v->log_s2, gradient, wanted, 1, v->a);
+    if (s->fixed_noise)
+      memset(gradient + net->log_s2.offset, 0, layer_size(&net->log_s2) * sizeof(real));
   } else {
-    real *to = gradient + v->net->log_s2_offset;
-    memset(to, 0, (s->noise == VAE_NOISE_SHARED ? 1 : s->p) * sizeof *to);
-    for (size_t i = 0; i < v->draws; i++)
-      for (size_t f = 0; f < s->p; f++)
-        to[s->noise == VAE_NOISE_SHARED ? 0 : f] += v->log_s2[f + i * s->p];
+    size_t count = s->noise == VAE_NOISE_SHARED ? 1 : s->p;
+    sum_columns(count, v->draws, v->log_s2, gradient + net->log_s2_offset);
+    if (s->fixed_noise) memset(gradient + net->log_s2_offset, 0, count * sizeof(real));
   }
-  real *dx = run_back(&v->decoder, v->set->plan, v->theta, 1, v->a, v->b, gradient);
-  if (!dx) return ELBO_MEMORY;
+  v->dz = run_back(&v->decoder, v->set->plan, v->theta, s->k, v->a, v->b, gradient);
+}
+
+/* From the derivatives by m and log d, in their place. */
+static void encode_back(state *v, real *gradient)
+{
+  const vae_net *net = v->net;
+  const vae_shape *s = &net->shape;
+  size_t wanted = s->encoder.count ? net->mean.in : 0;
+  head_back(&net->mean, &v->encoder, v, v->mean, gradient, wanted, 0, v->a);
+  if (s->shared_d)
+    sum_columns(s->k, v->n, v->log_d, gradient + net->log_d_offset);
+  else
+    head_back(&net->log_d, &v->encoder, v, v->log_d, gradient, wanted, 1, v->a);
+  run_back(&v->encoder, v->set->plan, v->theta, 0, v->a, v->b, gradient);
+}
+
+vae_terms vae_gradient(const vae_net *net, const real *theta, const vae_batch *batch,
+                       const vae_settings *set, double *kl_j, real *gradient, real *work,
+                       double *sums)
+{
+  state v = new_state(net, theta, batch, set, work, sums);
+  vae_terms terms;
+  encode(&v, gradient != NULL);
+  sample(&v);
+  decode(&v, gradient != NULL);
+  compare(&v, &terms);
+  divergences(&v, &terms, kl_j);
+  if (!gradient) return terms;
+  decode_back(&v, gradient);
+  each_latent_slopes(set->plan, net->shape.k, v.n, set->samples, v.dz, batch->noise, v.sd,
+                     v.weight, v.mean, v.log_d);
+  encode_back(&v, gradient);
+  return terms;
+}
+
+/* ---- observations ------------------------------------------------------ */
+
+void vae_encode(const vae_net *net, const real *theta, const vae_batch *batch,
+                const vae_settings *set, double *mean, double *d, real *work,
+                double *sums)
+{
+  state v = new_state(net, theta, batch, set, work, sums);
+  encode(&v, 0);
+  for (size_t i = 0; i < net->shape.k * v.n; i++) {
+    mean[i] = (double) v.mean[i];
+    d[i] = exp((double) v.log_d[i]);
+  }
+}
+
+void vae_decode(const vae_net *net, const real *theta, size_t n, const double *z,
+                const real *condition, const vae_settings *set, double *g, double *s2,
+                real *work, double *sums)
+{
+  const vae_shape *s = &net->shape;
+  vae_data data = {n, NULL, NULL, condition};
+  vae_batch batch = {&data, NULL, 0, n, NULL};
+  state v = new_state(net, theta, &batch, set, work, sums);
+  size_t ld = s->k + s->c + 1;
+  for (size_t i = 0; i < n; i++)
+    for (size_t j = 0; j < s->k; j++) v.decoder.input[j + i * ld] = (real) z[j + i * s->k];
+  finish_input(&v.decoder, s->k, condition, NULL, 0, n);
+  decode(&v, 0);
+  const real *own = theta + net->log_s2_offset;
+  for (size_t i = 0; i < s->p * n; i++) {
+    real log_s2 = s->noise == VAE_NOISE_NETWORK ? v.log_s2[i] :
+      own[s->noise == VAE_NOISE_SHARED ? 0 : i % s->p];
+    g[i] = (double) v.output[i];
+    if (s2) s2[i] = exp((double) (log_s2 < set->floor ? set->floor : log_s2));
+  }
+}
+
+/* log p(x | z_s) + log p(z_s) - log q(z_s | x) of sample s of observation i. */
+static double log_weight(const state *v, size_t i, size_t s)
+{
+  size_t k = v->net->shape.k, ld = k + v->net->shape.c + 1, draw = i + s * v->n;
+  const real *z = v->decoder.input + draw * ld, *e = v->batch->noise + draw * k;
+  double sum = v->density[draw];
+  for (size_t j = 0; j < k; j++)
+    sum += 0.5 * ((double) e[j] * (double) e[j] + (double) v->log_d[j + i * k] -
+                  (double) z[j] * (double) z[j]);
+  return sum;
+}
+
+/* log mean exp over the samples. */
+static double weighted_bound(const state *v, size_t i)
+{
+  double top = log_weight(v, i, 0), sum = 1.0;
+  for (size_t s = 1; s < v->set->samples; s++) {
+    double w = log_weight(v, i, s);
+    sum = w > top ? sum * exp(top - w) + 1.0 : sum + exp(w - top);
+    top = w > top ? w : top;
+  }
+  return top + log(sum / (double) v->set->samples);
+}
+
+/* error[f] += squared errors of the feature, means over the samples; output still holds
+ * g. */
+static void add_errors(const state *v, double *error)
+{
+  size_t p = v->net->shape.p, ld = p + v->net->shape.c + 1;
+  double share = 1.0 / (double) v->set->samples;
   for (size_t i = 0; i < v->draws; i++)
-    memcpy(v->dz + i * s->k, dx + i * (s->k + s->c), s->k * sizeof *dx);
-  return ELBO_OK;
-}
-
-/* By m and log d, in the place of v->mean and v->log_d: from dz of all samples and from
- * the KL of the dimensions that are above their free bits. */
-static void head_slopes(state *v, const double *kl_j)
-{
-  size_t k = v->net->shape.k, one = k * v->n;
-  for (size_t i = 0; i < one; i++) {
-    double dm = 0.0, dlog = 0.0, log_d = (double) v->log_d[i];
-    double sd = exp(0.5 * log_d), counts = kl_j[i % k] > (double) v->set->free_bits;
-    double weight = counts * (double) v->set->beta / (double) v->n;
-    for (size_t s = i; s < k * v->draws; s += one) {
-      dm += (double) v->dz[s];
-      dlog += (double) v->dz[s] * 0.5 * sd * (double) v->batch->noise[s];
+    for (size_t f = 0; f < p; f++) {
+      size_t from = i % v->n;
+      double e = (double) v->encoder.input[f + from * ld] - (double) v->output[f + i * p];
+      if (!v->seen || v->seen[f + from * p] != 0) error[f] += share * e * e;
     }
-    v->log_d[i] = (real) (dlog - weight * 0.5 * (sd * sd - 1.0));
-    v->mean[i] = (real) (dm - weight * (double) v->mean[i]);
-  }
 }
 
-static int encode_back(state *v, real *gradient)
+vae_terms vae_observe(const vae_net *net, const real *theta, const vae_batch *batch,
+                      const vae_settings *set, const vae_observed *to, double *kl_j,
+                      real *work, double *sums)
 {
-  const vae_shape *s = &v->net->shape;
-  int status = head_back(&v->net->mean, &v->encoder, v, v->mean, gradient, 1, v->a, v->b);
-  if (status != ELBO_OK) return status;
-  if (s->shared_d) {
-    real *to = gradient + v->net->log_d_offset;
-    memset(to, 0, s->k * sizeof *to);
-    for (size_t i = 0; i < s->k * v->n; i++) to[i % s->k] += v->log_d[i];
-  } else {
-    status = head_back(&v->net->log_d, &v->encoder, v, v->log_d, gradient, 0, v->a, v->b);
-    if (status != ELBO_OK) return status;
+  state v = new_state(net, theta, batch, set, work, sums);
+  vae_terms terms;
+  encode(&v, 0);
+  sample(&v);
+  decode(&v, 0);
+  if (to->error) add_errors(&v, to->error);
+  compare(&v, &terms);
+  divergences(&v, &terms, kl_j);
+  for (size_t i = 0; i < v.n; i++) {
+    double sum = 0.0, kl = 0.0;
+    for (size_t s = 0; s < set->samples; s++) sum += v.density[i + s * v.n];
+    for (size_t j = 0; j < net->shape.k; j++) kl += divergence(&v, j, i);
+    to->reconstruction[i] = sum / (double) set->samples;
+    to->kl[i] = kl;
+    to->weighted[i] = weighted_bound(&v, i);
   }
-  return run_back(&v->encoder, v->set->plan, v->theta, 0, v->a, v->b, gradient)
-    ? ELBO_OK : ELBO_MEMORY;
-}
-
-int vae_gradient(const vae_net *net, const real *theta, const vae_batch *batch,
-                 const vae_settings *set, vae_terms *terms, double *kl_j,
-                 real *gradient, real *work)
-{
-  state v = new_state(net, theta, batch, set, work);
-  int status = encode(&v);
-  if (status == ELBO_OK) status = decode(&v);
-  if (status != ELBO_OK) return status;
-  compare(&v, terms);
-  divergence(&v, terms, kl_j);
-  if (!gradient) return ELBO_OK;
-  status = decode_back(&v, gradient);
-  if (status != ELBO_OK) return status;
-  head_slopes(&v, kl_j);
-  return encode_back(&v, gradient);
+  return terms;
 }

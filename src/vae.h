@@ -1,5 +1,5 @@
-/* A deep Gaussian VAE: chains of dense layers with two heads, and the ELBO's terms and
- * gradient over a batch.
+/* A deep Gaussian VAE: chains of dense layers with two heads, the ELBO's terms and
+ * gradient over a batch, and what the model says of observations.
  *
  *   q(z | x) = N(m(x), D(x)),  D = exp(log d) diagonal: a head, or one vector for all
  *   p(x | z) = N(g(z), s2),    s2 one number, one a feature, or a head of the decoder
@@ -26,12 +26,17 @@ enum vae_noise { VAE_NOISE_SHARED, VAE_NOISE_FEATURE, VAE_NOISE_NETWORK };
 enum { VAE_MOST_LAYERS = 32 };
 
 typedef struct {
+  size_t count;               /* of hidden layers */
+  size_t width[VAE_MOST_LAYERS];
+  enum activation activation[VAE_MOST_LAYERS];
+} vae_chain;
+
+typedef struct {
   size_t p, k, c;             /* features, latent dimensions, columns of the condition */
-  size_t encoder, decoder;    /* hidden layers of each */
-  size_t encoder_width[VAE_MOST_LAYERS], decoder_width[VAE_MOST_LAYERS];
-  enum activation activation;
+  vae_chain encoder, decoder;
   int shared_d;               /* one log d for all observations */
   enum vae_noise noise;
+  int fixed_noise;            /* its parameters are not trained */
 } vae_shape;
 
 typedef struct {
@@ -46,6 +51,16 @@ typedef struct {
 /* The layers of a shape and where their parameters are. */
 vae_net vae_lay_out(const vae_shape *shape);
 
+/* theta *= factor for the weights of the layers, not for biases and variances. */
+void vae_decay(const vae_net *net, real factor, real *theta);
+
+/* x is p x n, NaN where a cell is missing, for which the encoder sees fill (p), or NULL
+ * where none is; condition c x n, or NULL. */
+typedef struct {
+  size_t n;
+  const real *x, *fill, *condition;
+} vae_data;
+
 typedef struct {
   real beta, free_bits;
   real floor;                 /* log s2 counts as this where it is less */
@@ -53,22 +68,50 @@ typedef struct {
   gemm_plan plan;
 } vae_settings;
 
-/* One batch: x is p x n; seen p x n, 1 where a cell is observed and 0 where not (x
- * then holds what the encoder is to see in its place), or NULL; condition c x n, or NULL; noise k x (n samples),
- * standard normal, the samples of an observation n columns apart. */
+/* The observations rows[0 .. n-1] of the data, or where rows is NULL the n from `first`;
+ * noise k x (n samples), standard normal, the samples of an observation n columns
+ * apart. */
 typedef struct {
-  size_t n;
-  const real *x, *seen, *condition, *noise;
+  const vae_data *data;
+  const int *rows;
+  size_t first, n;
+  const real *noise;
 } vae_batch;
 
-/* Means over the batch; `floored`: share of the log s2 that the floor raised. */
-typedef struct { double reconstruction, kl, objective, floored; } vae_terms;
+/* Means over the batch; over its observed cells, s2 and the share of those that the floor
+ * raised. */
+typedef struct { double reconstruction, kl, objective, s2, floored; } vae_terms;
 
-/* Terms at theta and, where gradient is not NULL, the gradient of the objective. kl_j:
- * mean KL of each dimension (k). Returns a status. Work: vae_work() reals. */
-int vae_gradient(const vae_net *net, const real *theta, const vae_batch *batch,
-                 const vae_settings *set, vae_terms *terms, double *kl_j,
-                 real *gradient, real *work);
+/* Work space for batches of n observations: vae_work() reals and vae_sums() doubles. */
 size_t vae_work(const vae_net *net, size_t n, size_t samples);
+size_t vae_sums(size_t n, size_t samples);
+
+/* Terms at theta, the mean KL of each dimension (kl_j: k) and, where gradient is not
+ * NULL, the gradient of the objective. */
+vae_terms vae_gradient(const vae_net *net, const real *theta, const vae_batch *batch,
+                       const vae_settings *set, double *kl_j, real *gradient, real *work,
+                       double *sums);
+
+/* ---- what the model says of observations ------------------------------- */
+
+/* m and d (k x n) of a batch. */
+void vae_encode(const vae_net *net, const real *theta, const vae_batch *batch,
+                const vae_settings *set, double *mean, double *d, real *work,
+                double *sums);
+
+/* g and, where s2 is not NULL, s2 (p x n) for z (k x n) and condition (c x n, or NULL);
+ * set->samples is 1. */
+void vae_decode(const vae_net *net, const real *theta, size_t n, const double *z,
+                const real *condition, const vae_settings *set, double *g, double *s2,
+                real *work, double *sums);
+
+/* Of each observation of a batch: the reconstruction term, mean over the samples; its
+ * KL; the importance-weighted bound log mean_s p(x, z_s) / q(z_s | x) (Burda et al.
+ * 2016); its expected squared error, observed cells only, of each feature summed over
+ * the batch (error: p, added to; or NULL). Each n numbers. */
+typedef struct { double *reconstruction, *kl, *weighted, *error; } vae_observed;
+vae_terms vae_observe(const vae_net *net, const real *theta, const vae_batch *batch,
+                      const vae_settings *set, const vae_observed *to, double *kl_j,
+                      real *work, double *sums);
 
 #endif

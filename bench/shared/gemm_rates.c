@@ -8,6 +8,7 @@
 #include <time.h>
 
 #include "gemm.h"
+#include "threads.h"
 
 typedef void (*sgemm_t)(const char *, const char *, const int *, const int *, const int *,
                         const float *, const float *, const int *, const float *,
@@ -67,7 +68,8 @@ int main(int argc, char **argv)
   *(void **) &sgemm = dlsym(library, "sgemm_");
   *(void **) &dgemm = dlsym(library, "dgemm_");
   if (!sgemm || !dgemm) return 1;
-  gemm_plan plan = {gemm_best(), gemm_threads(atoi(argv[1]))};
+  gemm_plan plan = {.kernel = gemm_best(), .threads = threads_allowed(atoi(argv[1]))};
+  if (!(plan.space = malloc(gemm_space(plan.threads)))) return 1;
   size_t cells = (size_t) 1 << 20;
   float *f[3];
   double *d[3];

@@ -1,0 +1,127 @@
+# Layers of deep VAEs: what the user may ask for, where each has its parameters, and
+# what they start from.
+
+# In the order of enum activation in src/each.h.
+ACTIVATIONS <- c("identity", "relu", "leaky_relu", "elu", "tanh", "sigmoid", "softplus",
+                 "gelu", "silu")
+
+# Slopes near 1 for half of the inputs and near 0 for the others, so that a layer halves
+# the variance: what He's initialisation makes up for.
+RECTIFIERS <- c("relu", "leaky_relu", "elu", "softplus", "gelu", "silu")
+
+MOST_LAYERS <- 32L
+
+#' A dense layer
+#'
+#' One layer of the encoder or decoder of a [vae()]: y = activation(W x + b). Chains of
+#' layers with one activation can be given to [vae()] as their widths alone.
+#'
+#' @param units width of the layer, the number of its outputs.
+#' @param activation `"relu"`, `"leaky_relu"` (slope 0.01 below zero), `"elu"`,
+#'   `"tanh"`, `"sigmoid"`, `"softplus"`, `"gelu"` (x times the normal distribution
+#'   function), `"silu"` (x times the logistic function) or `"identity"`.
+#' @return An object of class `dense_layer`.
+#' @examples
+#' encoder <- list(dense(64, "gelu"), dense(32, "tanh"))
+#' fit <- vae(iris[1:4], k = 2, encoder = encoder,
+#'            control = train_control(epochs = 5, batch_size = 30))
+#' fit
+#' @export
+dense <- function(units, activation = "relu") {
+  structure(list(units = check_count(units, "units", 1, 2^24),
+                 activation = check_choice(activation, "activation", ACTIVATIONS)),
+            class = "dense_layer")
+}
+
+#' @export
+format.dense_layer <- function(x, ...) sprintf("%d %s", x$units, x$activation)
+
+#' @export
+print.dense_layer <- function(x, ...) {
+  cat("Dense layer: ", format(x), "\n", sep = "")
+  invisible(x)
+}
+
+# Widths, or a list of layers (or of widths), as a list of layers.
+check_layers <- function(x, arg, activation) {
+  wanted <- "be widths of layers, such as c(512, 256), or a list of dense() layers"
+  if (inherits(x, "dense_layer")) x <- list(x)
+  if (is.object(x) || !(is.list(x) || is.numeric(x) || is.null(x))) {
+    abort_arg(arg, wanted, describe(x))
+  }
+  if (length(x) > MOST_LAYERS) {
+    abort_arg(arg, sprintf("have at most %d layers", MOST_LAYERS), length(x))
+  }
+  lapply(x, function(one) {
+    if (inherits(one, "dense_layer")) return(dense(one$units, one$activation))
+    if (!is_number(one) || one != round(one) || one < 1 || one > 2^24) {
+      abort_arg(arg, wanted, paste("one with", describe(one)))
+    }
+    dense(one, activation)
+  })
+}
+
+layer_units <- function(layers) vapply(layers, function(l) l$units, 1L)
+
+layer_activations <- function(layers) {
+  match(vapply(layers, function(l) l$activation, ""), ACTIVATIONS) - 1L
+}
+
+# The shape of a model as the C code takes it.
+vae_shape <- function(p, k, c, asked) {
+  list(p = as.integer(p), k = k, c = as.integer(c),
+       encoder = layer_units(asked$encoder),
+       encoder_activation = layer_activations(asked$encoder),
+       decoder = layer_units(asked$decoder),
+       decoder_activation = layer_activations(asked$decoder),
+       shared_d = asked$latent_variance == "shared",
+       noise = match(asked$noise, c("shared", "feature", "network")) - 1L,
+       fixed_noise = !asked$learn_sigma2)
+}
+
+# The tensors of theta in their order (src/vae.h): a row for each layer or vector, with
+# its name, sizes, where it begins (from 0) and the activation that it feeds. A vector
+# has 0 inputs.
+vae_layout <- function(shape) {
+  chain <- function(name, widths, activations, inputs) {
+    if (!length(widths)) return(NULL)
+    data.frame(name = paste0(name, seq_along(widths)), out = widths,
+               into = c(inputs, widths[-length(widths)]),
+               activation = ACTIVATIONS[activations + 1L])
+  }
+  one <- function(name, out, into) {
+    data.frame(name = name, out = out, into = into, activation = "identity")
+  }
+  top <- function(widths, inputs) if (length(widths)) widths[length(widths)] else inputs
+  encoded <- top(shape$encoder, shape$p + shape$c)
+  decoded <- top(shape$decoder, shape$k + shape$c)
+  layout <- rbind(
+    chain("encoder", shape$encoder, shape$encoder_activation, shape$p + shape$c),
+    one("mean", shape$k, encoded),
+    one("log_variance", shape$k, if (shape$shared_d) 0 else encoded),
+    chain("decoder", shape$decoder, shape$decoder_activation, shape$k + shape$c),
+    one("output", shape$p, decoded),
+    one("log_sigma2", if (shape$noise == 0) 1 else shape$p,
+        if (shape$noise == 2) decoded else 0)
+  )
+  size <- layout$out * ifelse(layout$into > 0, layout$into + 1, 1)
+  layout$offset <- cumsum(c(0, size[-length(size)]))
+  layout$size <- size
+  layout
+}
+
+# Where theta starts: weights normal with the variance of He et al. (2015), 2 / inputs,
+# before rectifiers and of Glorot and Bengio (2010), 2 / (inputs + outputs), elsewhere;
+# biases and log variances of z zero; the log noise variance as given (one number or
+# one a feature), with no weights that would make it depend on z.
+vae_initial <- function(layout, log_sigma2) {
+  unlist(lapply(seq_len(nrow(layout)), function(i) {
+    l <- layout[i, ]
+    if (l$name == "log_sigma2") {
+      return(c(numeric(l$into * l$out), rep_len(log_sigma2, l$out)))
+    }
+    if (l$into == 0) return(numeric(l$out))
+    variance <- if (l$activation %in% RECTIFIERS) 2 / l$into else 2 / (l$into + l$out)
+    c(stats::rnorm(l$out * l$into, sd = sqrt(variance)), numeric(l$out))
+  }), use.names = FALSE)
+}

@@ -1,0 +1,573 @@
+# Methods of deep VAEs.
+
+# ---- data that a method asks for ----------------------------------------
+
+# The rows that a method is about, with their condition, as the C code takes them: those
+# given, or else those that the model was trained on.
+vae_rows <- function(object, newdata, condition = NULL, env = parent.frame(2)) {
+  if (is.null(newdata)) {
+    given <- training_rows(object, condition, env)
+    newdata <- given$x
+    condition <- given$condition
+  }
+  data <- conform(object, newdata)
+  if (nrow(data$x) < 1) abort_arg("newdata", "have at least 1 row", 0)
+  code <- encode_condition(condition, nrow(data$x), object$condition)$code
+  c(data, list(floats = vae_floats(data$x, code, integer(0), object$shift, object$unit,
+                                   unname(object$mean))))
+}
+
+# Without the rows that were held out. The condition is found as the data are.
+training_rows <- function(object, condition, env) {
+  held <- object$held_out
+  whole <- object
+  whole$n <- object$n + length(held)
+  x <- data_of(whole, NULL, env = env)
+  if (is.null(condition) && !is.null(object$condition)) {
+    condition <- tryCatch(eval(object$call$condition, env), error = function(e) NULL)
+  }
+  if (!length(held)) return(list(x = x, condition = condition))
+  if (is.matrix(condition) || is.data.frame(condition)) {
+    condition <- condition[-held, , drop = FALSE]
+  } else if (!is.null(condition)) {
+    condition <- condition[-held]
+  }
+  list(x = x[-held, , drop = FALSE], condition = condition)
+}
+
+method_settings <- function(object, samples = 1L, key = c(0L, 0L)) {
+  settings <- vae_settings(object$arguments, do.call(train_control, list()),
+                           object$sigma2_min / object$u^2, key, samples = samples,
+                           batch = evaluation_batch(samples))
+  settings$beta <- object$beta
+  settings
+}
+
+latent_names <- function(object) paste0("z", seq_len(object$k))
+
+encode_rows <- function(object, rows) {
+  out <- .Call(C_vae_encode, object$shape, rows$floats, object$theta,
+               method_settings(object))
+  names <- list(rownames(rows$raw), latent_names(object))
+  list(mean = structure(t(out$mean), dimnames = names),
+       variance = structure(t(out$variance), dimnames = names))
+}
+
+# Means (n x p, on the scale of the transformed data) of p(x | z) and, if wanted, noise
+# variances, for z n x k.
+decode_latent <- function(object, z, code, variance = FALSE) {
+  out <- .Call(C_vae_decode, object$shape, t(z), .Call(C_as_float, as.double(t(code))),
+               object$theta, variance, method_settings(object))
+  mean <- t(out$mean) / rep(object$unit, each = nrow(z)) + rep(object$shift, each = nrow(z))
+  list(mean = mean,
+       variance = if (variance) t(out$variance) / rep(object$unit^2, each = nrow(z)))
+}
+
+to_user <- function(object, y, names = NULL) {
+  dimnames(y) <- list(names, object$features)
+  transform_inverse(object$transform, y)
+}
+
+condition_code <- function(object, condition, n) {
+  encode_condition(condition, n, object$condition)$code
+}
+
+# ---- predictions ---------------------------------------------------------
+
+#' Latent positions and reconstructions from a deep VAE
+#'
+#' @param object a fitted [vae()] model.
+#' @param newdata a matrix, data frame or sparse matrix with the features of the fit; may
+#'   hold `NA`. By default the rows that the model was trained on, which must be in the
+#'   fit (`keep_data = TRUE`) or still be found under the name used in the call.
+#' @param type `"latent"` for the means of q(z | x), n x k; `"reconstruction"` for the
+#'   decoder's mean at these, n x p, on the scale of the data.
+#' @param condition for a model with a condition, that of the rows of `newdata`.
+#' @param ... unused.
+#' @return A matrix with one row per row of `newdata`. `residuals()`: data less
+#'   reconstruction, `NA` where a cell is missing.
+#' @examples
+#' x <- mnist1000$x[1:200, ] / 255
+#' fit <- vae(x, k = 3, encoder = 32, control = train_control(epochs = 5, batch_size = 50))
+#' head(predict(fit, x))
+#' dim(predict(fit, x, type = "reconstruction"))
+#' @export
+predict.vae <- function(object, newdata = NULL, type = c("latent", "reconstruction"),
+                        condition = NULL, ...) {
+  check_dots_empty(...)
+  type <- check_choice(type, "type", c("latent", "reconstruction"))
+  rows <- vae_rows(object, newdata, condition)
+  if (type == "latent") encode_rows(object, rows)$mean else reconstruct_rows(object, rows)
+}
+
+reconstruct_rows <- function(object, rows) {
+  z <- encode_rows(object, rows)$mean
+  code <- matrix(.Call(C_as_double, rows$floats$condition), nrow(z), byrow = TRUE)
+  to_user(object, decode_latent(object, z, code)$mean, rownames(z))
+}
+
+#' @rdname predict.vae
+#' @export
+fitted.vae <- function(object, ...) {
+  check_dots_empty(...)
+  reconstruct_rows(object, vae_rows(object, NULL))
+}
+
+#' @rdname predict.vae
+#' @export
+residuals.vae <- function(object, newdata = NULL, condition = NULL, ...) {
+  check_dots_empty(...)
+  rows <- vae_rows(object, newdata, condition)
+  as.matrix(rows$raw) - reconstruct_rows(object, rows)
+}
+
+#' @export
+nobs.vae <- function(object, ...) object$n
+
+#' @rdname posterior
+#' @param condition for a [vae()] with a condition, that of the rows of `newdata`.
+#' @export
+posterior.vae <- function(object, newdata = NULL, condition = NULL, ...) {
+  check_dots_empty(...)
+  structure(encode_rows(object, vae_rows(object, newdata, condition)),
+            class = "latent_posterior")
+}
+
+# ---- the ELBO ------------------------------------------------------------
+
+#' @rdname elbo
+#' @param weighted for a [vae()]: `TRUE` for the importance-weighted bound of Burda et al.
+#'   (2016), log 1/samples sum_s p(x, z_s) / q(z_s | x), which lies between the ELBO and
+#'   the log-likelihood and rises with `samples`.
+#' @param condition for a [vae()] with a condition, that of the rows of `newdata`.
+#' @export
+elbo.vae <- function(object, newdata = NULL, samples = 1, by = c("mean", "observation"),
+                     weighted = FALSE, condition = NULL, ...) {
+  check_dots_empty(...)
+  samples <- check_count(samples, "samples")
+  by <- check_choice(by, "by", c("mean", "observation"))
+  weighted <- check_flag(weighted, "weighted")
+  if (is.null(newdata) && samples == 1 && by == "mean" && !weighted) {
+    return(unlist(object[c("elbo", "reconstruction", "kl", "log_jacobian")]))
+  }
+  rows <- vae_rows(object, newdata, condition)
+  out <- observe_vae(object, rows, samples)
+  table <- elbo_table(object, rows, out$reconstruction, out$kl, "observation")
+  if (weighted) table$weighted <- out$weighted + table$log_jacobian
+  if (by == "mean") colMeans(table) else table
+}
+
+# Terms of each row on the scale of the (transformed) data. The noise is drawn from R's
+# generator.
+observe_vae <- function(object, rows, samples = 1L) {
+  key <- sample.int(.Machine$integer.max, 2L)
+  out <- .Call(C_vae_evaluate, object$shape, rows$floats, object$theta, EVALUATION,
+               method_settings(object, samples, key))
+  units <- row_units(rows$x, object$unit)
+  out$reconstruction <- out$reconstruction + units
+  out$weighted <- out$weighted + units
+  out
+}
+
+#' @rdname posterior_collapse
+#' @param condition for a [vae()] with a condition, that of the rows of `newdata`.
+#' @export
+posterior_collapse.vae <- function(object, newdata = NULL, eps = 0.01, delta = 0.01,
+                                   condition = NULL, ...) {
+  check_dots_empty(...)
+  check_collapse(eps, delta)
+  rows <- vae_rows(object, newdata, condition)
+  q <- encode_rows(object, rows)
+  out <- observe_vae(object, rows)
+  object$values <- linear_values(object, rows)
+  collapse_result(object, q, c(kl = mean(out$kl), reconstruction = mean(out$reconstruction)),
+                  eps, delta, gap = NULL)
+}
+
+# Eigenvalues of the covariance of the rows (of the features, scaled as the model scales
+# them), on which the linear theory rests: k of them, NA where it says nothing.
+linear_values <- function(object, rows) {
+  unknown <- rep(NA_real_, object$k)
+  if (object$noise != "shared" || rows$missing || nrow(rows$x) < 2) return(unknown)
+  sd <- if (is.null(object$scale)) TRUE else unname(object$scale)
+  data <- prepare_data(rows$x, TRUE, if (is.null(object$scale)) FALSE else sd)
+  k <- min(object$k, data$n, data$p)
+  if (data$p <= min(data$n, 5000)) {
+    data$s <- .Call(C_data_covariance, data$x, data$mu, data$unit)
+  }
+  values <- cov_values(data, k)[seq_len(k)] * data$u^2
+  c(values, numeric(object$k - k))
+}
+
+#' @rdname tune_sigma2
+#' @param condition for a [vae()] with a condition, that of the rows of `newdata`.
+#' @export
+tune_sigma2.vae <- function(object, newdata = NULL, condition = NULL, ...) {
+  check_dots_empty(...)
+  if (object$noise == "network") {
+    abort_arg("object", "have a noise variance of its own",
+              "one that the decoder computes from z (`noise = \"network\"`)")
+  }
+  rows <- vae_rows(object, newdata, condition)
+  out <- observe_vae(object, rows)
+  jacobian <- mean(transform_log_jacobian(object$transform, rows$x))
+  count <- summarise_columns(rows$x)$count
+  n <- nrow(rows$x)
+  error <- out$error * object$u^2
+  sigma2 <- if (object$noise == "shared") sum(error) / sum(count) else
+    ifelse(count > 0, error / count, unname(object$sigma2))
+  now <- rep_len(unname(object$sigma2), length(error))
+  new <- rep_len(sigma2, length(error))
+  gain <- 0.5 * sum(error / now - error / new - count * log(new / now)) / n
+  current <- mean(out$reconstruction - out$kl) + jacobian
+  structure(
+    list(sigma2 = if (length(sigma2) > 1) structure(sigma2, names = object$features) else
+           sigma2,
+         elbo = current + gain, current_sigma2 = object$sigma2, current_elbo = current),
+    class = "tuned_sigma2"
+  )
+}
+
+# ---- generation ----------------------------------------------------------
+
+#' Generate data from a deep VAE
+#'
+#' @param object a fitted [vae()] model.
+#' @param nsim number of observations to generate.
+#' @param seed `NULL` to draw from R's generator as it is, or a number for [set.seed()];
+#'   the generator is then put back as it was.
+#' @param type `"ancestral"` draws z from the prior and then x from p(x | z), noise
+#'   included: a draw from the model. `"mean"` gives the mean of p(x | z), without the
+#'   noise: what is usually shown as generated images, though the model has not drawn it
+#'   (Beaulac 2019).
+#' @param condition for a model with a condition: one value for all, or one for each
+#'   observation.
+#' @param ... unused.
+#' @return An `nsim` x p matrix on the scale of the data, with the state of the generator
+#'   as attribute `"seed"`, as [stats::simulate()] asks.
+#' @references Beaulac, C. (2019), see [vae()].
+#' @examples
+#' x <- mnist1000$x[1:200, ] / 255
+#' digit <- factor(mnist1000$y[1:200])
+#' fit <- vae(x, k = 3, encoder = 32, condition = digit,
+#'            control = train_control(epochs = 5, batch_size = 50))
+#' sevens <- simulate(fit, 5, seed = 1, type = "mean", condition = "7")
+#' plot_images(sevens, c(28, 28))
+#' @export
+simulate.vae <- function(object, nsim = 1, seed = NULL, type = c("ancestral", "mean"),
+                         condition = NULL, ...) {
+  check_dots_empty(...)
+  nsim <- check_count(nsim, "nsim", 0)
+  type <- check_choice(type, "type", c("ancestral", "mean"))
+  code <- condition_code(object, repeat_condition(condition, nsim), nsim)
+  state <- seed_state(seed)
+  on.exit(state$restore())
+  z <- matrix(stats::rnorm(nsim * object$k), nsim, object$k)
+  x <- decode_latent(object, z, code, type == "ancestral")
+  y <- x$mean
+  if (type == "ancestral") y <- y + sqrt(x$variance) * stats::rnorm(length(y))
+  structure(to_user(object, y), seed = state$seed)
+}
+
+# One value for all n.
+repeat_condition <- function(condition, n) {
+  if (is.matrix(condition) || is.data.frame(condition)) {
+    if (nrow(condition) == 1) return(condition[rep(1, n), , drop = FALSE])
+  } else if (length(condition) == 1) {
+    return(rep(condition, n))
+  }
+  condition
+}
+
+#' Walk through latent space
+#'
+#' Decodes points on the straight line between two latent positions.
+#'
+#' @param object a fitted [vae()] model.
+#' @param from,to ends of the walk: one row of data, which is encoded to the mean of
+#'   q(z | x), or a latent position, a vector of k numbers.
+#' @param steps number of points, both ends included.
+#' @param condition for a model with a condition: one value for all, or one for each
+#'   point; where an end is encoded, that of the first and of the last point.
+#' @return A `steps` x p matrix, the decoder's means on the scale of the data, with the
+#'   latent positions (`steps` x k) as attribute `"latent"`.
+#' @examples
+#' x <- mnist1000$x[1:200, ] / 255
+#' fit <- vae(x, k = 3, encoder = 32, control = train_control(epochs = 5, batch_size = 50))
+#' walk <- interpolate_latent(fit, x[1, ], x[2, ], steps = 7)
+#' plot_images(walk, c(28, 28), ncol = 7)
+#' @export
+interpolate_latent <- function(object, from, to, steps = 10, condition = NULL) {
+  if (!inherits(object, "vae")) abort_arg("object", "be a fitted vae() model", describe(object))
+  steps <- check_count(steps, "steps", 2)
+  condition <- repeat_condition(condition, steps)
+  code <- condition_code(object, condition, steps)
+  ends <- rbind(latent_end(object, from, "from", code[1, , drop = FALSE]),
+                latent_end(object, to, "to", code[steps, , drop = FALSE]))
+  share <- seq(0, 1, length.out = steps)
+  z <- outer(1 - share, ends[1, ]) + outer(share, ends[2, ])
+  colnames(z) <- latent_names(object)
+  structure(to_user(object, decode_latent(object, z, code)$mean), latent = z)
+}
+
+latent_end <- function(object, end, arg, code) {
+  wanted <- sprintf("be one row of data, %d numbers, or a latent position, %d of them",
+                    object$p, object$k)
+  if (is.numeric(end) && is.null(dim(end)) && length(end) == object$k &&
+      object$k != object$p) {
+    if (!all(is.finite(end))) abort_arg(arg, "hold finite numbers")
+    return(as.double(end))
+  }
+  if (is.numeric(end) && is.null(dim(end))) {
+    if (length(end) != object$p) abort_arg(arg, wanted, describe(end))
+    end <- matrix(end, 1, dimnames = list(NULL, names(end)))
+  }
+  data <- conform(object, end, arg)
+  if (nrow(data$x) != 1) abort_arg(arg, wanted, sprintf("%d rows", nrow(data$x)))
+  data$floats <- vae_floats(data$x, code, integer(0), object$shift, object$unit,
+                            unname(object$mean))
+  encode_rows(object, data)$mean[1, ]
+}
+
+# ---- weights -------------------------------------------------------------
+
+#' Weights of a deep VAE
+#'
+#' All parameters as R matrices, for data on the scale of the (transformed) `x`: the
+#' units in which the networks work are folded into the first layer of the encoder and the
+#' output of the decoder. For a row x, with the columns of the condition appended,
+#' h_0 = c(x, condition), h_i = f_i(`encoder[[i]]$weights` h_(i-1) + `encoder[[i]]$bias`)
+#' with f_i the layer's `activation`; the mean of q(z | x) is `mean$weights` h + `mean$bias`
+#' and its variance the exponential of `log_variance`. Likewise from c(z, condition) with
+#' `decoder`, `output` and, for `noise = "network"`, `log_sigma2`.
+#'
+#' @param object a fitted [vae()] model.
+#' @param ... unused.
+#' @return A list: `encoder` and `decoder`, lists of layers, each with `weights` (outputs x
+#'   inputs), `bias` and `activation`; `mean` and `output`, a list of `weights` and `bias`
+#'   each; `log_variance`, such a list, or with `latent_variance = "shared"` a vector;
+#'   `sigma2`, the noise variance (one or one for each feature), or with
+#'   `noise = "network"` `log_sigma2`, a list of `weights` and `bias` that give the log of
+#'   the noise variance before it is raised to `sigma2_min`.
+#' @examples
+#' fit <- vae(iris[1:4], k = 2, encoder = 8, activation = "tanh",
+#'            control = train_control(epochs = 5, batch_size = 30))
+#' w <- coef(fit)
+#' x <- as.matrix(iris[1:4])
+#' h <- tanh(x %*% t(w$encoder[[1]]$weights) + rep(w$encoder[[1]]$bias, each = 150))
+#' z <- h %*% t(w$mean$weights) + rep(w$mean$bias, each = 150)
+#' all.equal(z, predict(fit, x), check.attributes = FALSE, tolerance = 1e-5)
+#' @export
+coef.vae <- function(object, ...) {
+  check_dots_empty(...)
+  theta <- .Call(C_as_double, object$theta)
+  parts <- lapply(seq_len(nrow(object$layout)), function(i) {
+    named_tensor(object, object$layout[i, ], theta)
+  })
+  names(parts) <- object$layout$name
+  is_part <- function(prefix) grepl(paste0("^", prefix, "[0-9]+$"), names(parts))
+  out <- list(encoder = unname(parts[is_part("encoder")]), mean = parts$mean,
+              log_variance = parts$log_variance,
+              decoder = unname(parts[is_part("decoder")]), output = parts$output)
+  if (object$noise == "network") out$log_sigma2 <- parts$log_sigma2 else
+    out$sigma2 <- object$sigma2
+  if (!is.null(object$scale)) out$scale <- object$scale
+  out
+}
+
+# Row l of the layout as list(weights, bias, activation), or a vector.
+named_tensor <- function(object, l, theta) {
+  rows <- tensor_rows(object, l)
+  if (l$into == 0) {
+    return(structure(theta[l$offset + seq_len(l$out)], names = rows))
+  }
+  columns <- tensor_columns(object, l)
+  weights <- matrix(theta[l$offset + seq_len(l$out * l$into)], l$out, l$into,
+                    dimnames = list(rows, columns))
+  bias <- structure(theta[l$offset + l$out * l$into + seq_len(l$out)], names = rows)
+  layer <- in_data_units(object, l, weights, bias)
+  if (grepl("^(en|de)coder", l$name)) layer$activation <- l$activation
+  layer
+}
+
+tensor_rows <- function(object, l) {
+  switch(l$name, mean = , log_variance = latent_names(object),
+         output = object$features, log_sigma2 = if (l$out > 1) object$features)
+}
+
+is_first <- function(object, l, side) {
+  widths <- object$shape[[side]]
+  if (length(widths)) l$name == paste0(side, 1) else
+    l$name %in% switch(side, encoder = c("mean", "log_variance"),
+                       decoder = c("output", "log_sigma2"))
+}
+
+tensor_columns <- function(object, l) {
+  condition <- object$condition
+  given <- if (!is.null(condition$names)) condition$names else
+    if (object$shape$c > 0) paste0("condition", seq_len(object$shape$c))
+  if (is_first(object, l, "encoder")) {
+    features <- object$features
+    if (is.null(features) && is.null(given)) return(NULL)
+    if (is.null(features)) features <- paste0("x", seq_len(object$p))
+    return(c(features, given))
+  }
+  if (is_first(object, l, "decoder")) c(latent_names(object), given)
+}
+
+# (x - shift) unit goes in, and (y - shift) unit comes out.
+in_data_units <- function(object, l, weights, bias) {
+  seen <- seq_len(object$p)
+  if (is_first(object, l, "encoder")) {
+    weights[, seen] <- weights[, seen, drop = FALSE] * rep(object$unit, each = l$out)
+    bias <- bias - drop(weights[, seen, drop = FALSE] %*% object$shift)
+  }
+  if (l$name == "output") {
+    weights <- weights / object$unit
+    bias <- bias / object$unit + object$shift
+  }
+  if (l$name == "log_sigma2") bias <- bias - 2 * log(object$unit)
+  list(weights = weights, bias = bias)
+}
+
+# ---- update --------------------------------------------------------------
+
+#' Refit a deep VAE, or continue its training
+#'
+#' With `epochs`, training goes on up to that many epochs in all, bit for bit as if it had
+#' never stopped (a schedule in `control` that depends on the number of epochs is what it
+#' was). Other arguments change the call, as [stats::update()] does, and fit anew. The
+#' data are those in the fit (`keep_data = TRUE`) or are looked up under the name used in
+#' the call.
+#'
+#' @param object a fitted [vae()] model.
+#' @param ... arguments of [vae()] to change.
+#' @param epochs total number of epochs, those already made included.
+#' @return A fitted model.
+#' @examples
+#' x <- mnist1000$x[1:200, ] / 255
+#' fit <- vae(x, k = 3, encoder = 32, control = train_control(epochs = 5, batch_size = 50))
+#' fit <- update(fit, epochs = 8)
+#' fit$iterations
+#' @export
+update.vae <- function(object, ..., epochs = NULL) {
+  changed <- as.list(match.call(expand.dots = FALSE)$...)
+  settings <- object$control
+  if (!is.null(epochs)) settings$epochs <- check_count(epochs, "epochs")
+  goes_on <- !length(changed) && !is.null(epochs)
+  if (goes_on && object$iterations >= settings$epochs) return(object)
+  control <- do.call(train_control, settings[!vapply(settings, is.null, logical(1))])
+  shown <- if (!is.null(epochs)) changed_control(object$call$control, epochs)
+  if (goes_on) control$resume <- object
+  refit(object, changed, vae, control, shown, parent.frame())
+}
+
+# The user's train_control() call with another number of epochs, to be shown.
+changed_control <- function(call, epochs) {
+  if (!is.call(call) || !identical(call[[1]], quote(train_control))) {
+    call <- quote(train_control())
+  }
+  call$epochs <- epochs
+  call
+}
+
+# ---- printing ------------------------------------------------------------
+
+#' @export
+print.vae <- function(x, ...) {
+  cat("Deep Gaussian VAE: ", x$n, " observations, ", x$p, " features, k = ", x$k, "\n",
+      sep = "")
+  cat("Encoder: ", describe_chain(x, "encoder"), "; decoder: ", describe_chain(x, "decoder"),
+      "; ", format(x$df, big.mark = ","), " parameters\n", sep = "")
+  if (!is.null(x$condition)) cat("Condition: ", describe_condition(x), "\n", sep = "")
+  missing <- x$n * x$p - x$observed
+  if (missing > 0) {
+    cat(sprintf("Missing cells: %.0f (%.1f %%)\n", missing, 100 * missing / (x$n * x$p)))
+  }
+  cat("Trained by ", describe_epochs(x), "\n", sep = "")
+  if (!is.null(x$transform)) cat("Transform: ", format(x$transform), "\n", sep = "")
+  cat("Noise variance sigma2: ", describe_noise(x), "\n", sep = "")
+  if (x$beta != 1) cat("Weight of the KL, beta: ", format(x$beta), "\n", sep = "")
+  cat(sprintf("ELBO: %s nats per observation = %s reconstruction - %s KL%s\n",
+              format(x$elbo, digits = 7), format(x$reconstruction, digits = 7),
+              format(x$kl, digits = 4),
+              if (is.null(x$transform)) "" else
+                sprintf(" + %s log-Jacobian", format(x$log_jacobian, digits = 5))))
+  if (!is.null(x$history$validation)) {
+    cat("ELBO of the validation data: ",
+        format(x$history$validation[max(1, x$best_epoch)], digits = 7), "\n", sep = "")
+  }
+  if (!is.null(x$kl_dimensions)) {
+    idle <- sum(x$kl_dimensions < 0.01)
+    cat(sprintf("Dimensions with a mean KL below 0.01: %d of %d\n", idle, x$k))
+  }
+  invisible(x)
+}
+
+describe_chain <- function(x, side) {
+  layers <- x$arguments[[side]]
+  if (!length(layers)) return("linear")
+  paste(vapply(layers, format, ""), collapse = ", ")
+}
+
+describe_condition <- function(x) {
+  levels <- x$condition$levels
+  if (is.null(levels)) return(sprintf("%d numbers", x$condition$columns))
+  paste0("a factor of ", length(levels), " levels (",
+         paste(utils::head(levels, 5), collapse = ", "), if (length(levels) > 5) ", ...", ")")
+}
+
+describe_epochs <- function(x) {
+  how <- sprintf("%s, %d epoch%s", c(adam = "Adam", sgd = "SGD")[[x$optimizer]], x$iterations,
+                 if (x$iterations == 1) "" else "s")
+  if (x$best_epoch != x$iterations) {
+    how <- sprintf("%s; weights of epoch %d, the best", how, x$best_epoch)
+  }
+  paste0(how, if (isTRUE(x$converged)) ", stopped early")
+}
+
+describe_noise <- function(x) {
+  value <- switch(x$noise,
+    shared = format(x$sigma2, digits = 4),
+    feature = sprintf("%s to %s over the features", format(min(x$sigma2), digits = 4),
+                      format(max(x$sigma2), digits = 4)),
+    network = sprintf("%s on average, from the decoder", format(x$sigma2, digits = 4)))
+  paste0(value, if (x$fixed) " (fixed)",
+         if (isTRUE(x$floored > 0)) sprintf(" (at least %s, which binds in %.3g %% of the cells)",
+                                            format(x$sigma2_min, digits = 3), 100 * x$floored))
+}
+
+#' Summary of a deep VAE
+#'
+#' @param object a fitted [vae()] model.
+#' @param ... unused.
+#' @return An object of class `summary.vae`: a list with the `fit` without its weights,
+#'   `layers`, a data frame of the layers with their sizes and numbers of parameters, and
+#'   `dimensions`, a data frame with the KL of each latent dimension.
+#' @examples
+#' summary(vae(iris[1:4], k = 2, encoder = 8,
+#'             control = train_control(epochs = 5, batch_size = 30)))
+#' @export
+summary.vae <- function(object, ...) {
+  layers <- object$layout[c("name", "into", "out", "activation", "size")]
+  names(layers) <- c("layer", "inputs", "outputs", "activation", "parameters")
+  fit <- object
+  fit$theta <- fit$state <- fit$x <- NULL
+  structure(list(fit = fit, layers = layers,
+                 dimensions = data.frame(kl = unname(object$kl_dimensions),
+                                         row.names = names(object$kl_dimensions))),
+            class = "summary.vae")
+}
+
+#' @export
+print.summary.vae <- function(x, ...) {
+  cat("Call: ", paste(deparse(x$fit$call), collapse = "\n  "), "\n", sep = "")
+  print.vae(x$fit)
+  cat("\n")
+  print(x$layers, row.names = FALSE)
+  cat("\nKL, mean over observations:\n")
+  kl <- sort(stats::setNames(x$dimensions$kl, row.names(x$dimensions)), decreasing = TRUE)
+  print(signif(utils::head(kl, 10), 3))
+  if (length(kl) > 10) cat("... and", length(kl) - 10, "more dimensions\n")
+  invisible(x)
+}

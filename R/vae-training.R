@@ -1,0 +1,242 @@
+# Training of deep VAEs, epoch by epoch. The core makes an epoch; the loop is here, and
+# with it validation, early stopping, callbacks, checkpoints, history, progress and
+# interrupts.
+#
+# A state is a list: theta, m, v (floats in raw vectors), steps, epoch (made so far), key
+# (of the random numbers), best (list(theta, epoch, score), where patience asks for it)
+# and idle (epochs since then).
+
+# Runs epochs until control$epochs. Returns list(state, theta, history, best_epoch,
+# converged).
+train_vae <- function(problem, state, control, resume) {
+  at <- list(state = state, previous = state, history = resume$history)
+  cause <- NULL
+  outcome <- "limit"
+  bar <- progress_start(control$progress, control$epochs, "Training")
+  on.exit(progress_end(bar))
+  outcome <- tryCatch({
+    while (outcome == "limit" && at$state$epoch < control$epochs) {
+      began <- proc.time()[["elapsed"]]
+      new <- next_epoch(problem, at$state, control)
+      if (is.null(new$state)) {
+        cause <- new$cause
+        outcome <- "failed"
+      } else {
+        new <- score_epoch(problem, new$state, new$row, control)
+        new$row$seconds <- proc.time()[["elapsed"]] - began
+        # in one assignment: an interrupt finds the old epoch or the new one
+        at <- list(state = new$state, previous = at$state,
+                   history = rbind(at$history, new$row))
+        outcome <- after_epoch(problem, at$state, at$history, control)
+      }
+      progress_update(bar, at$state$epoch)
+    }
+    outcome
+  }, interrupt = function(condition) "interrupted")
+  end <- settle(problem, at, outcome, cause)
+  tell_training(end, control)
+  row.names(end$history) <- NULL
+  end
+}
+
+# The state after one epoch and its row of the history; or, where it is not finite, the
+# cause.
+next_epoch <- function(problem, state, control) {
+  asked <- problem$asked
+  epoch <- state$epoch + 1L
+  settings <- vae_settings(asked, control, problem$floor, state$key, epoch,
+                           n = problem$n)
+  out <- .Call(C_vae_epoch, problem$shape, problem$data, state, epoch, settings)
+  if (out$status != STATUS$ok) {
+    return(list(cause = list(step = out$step, rate = settings$learning_rate)))
+  }
+  state[c("theta", "m", "v", "steps")] <- out[c("theta", "m", "v", "steps")]
+  state$epoch <- epoch
+  terms <- out$terms
+  terms$reconstruction <- terms$reconstruction + problem$units
+  sigma2 <- noise_of(problem, state$theta, terms$s2) * problem$u^2
+  row <- data.frame(
+    epoch = epoch,
+    objective = terms$objective + problem$units + problem$jacobian,
+    elbo = terms$reconstruction - terms$kl + problem$jacobian,
+    reconstruction = terms$reconstruction, kl = terms$kl, sigma2 = mean(sigma2),
+    beta = settings$beta, learning_rate = settings$learning_rate,
+    gradient_norm = out$gradient_norm
+  )
+  list(state = state, row = row)
+}
+
+# The ELBO of the validation data, and where patience asks for it the best state so far.
+score_epoch <- function(problem, state, row, control) {
+  held <- problem$validation
+  if (!is.null(held)) {
+    out <- evaluate_vae(problem, state$theta, held$data, state$key)
+    row$validation <- mean(out$reconstruction + held$units + held$jacobian - out$kl)
+  }
+  if (!is.null(control$patience)) {
+    score <- if (is.null(held)) row$elbo else row$validation
+    better <- is.null(state$best) || isTRUE(score > state$best$score)
+    state$idle <- if (better) 0L else state$idle + 1L
+    if (better) state$best <- list(theta = state$theta, epoch = state$epoch, score = score)
+  }
+  list(state = state, row = row)
+}
+
+# Callbacks, patience and checkpoints; the outcome so far.
+after_epoch <- function(problem, state, history, control) {
+  row <- history[nrow(history), ]
+  light <- function() {
+    new_vae(problem, list(state = state, history = history, best_epoch = state$epoch,
+                          converged = NA, terms = list(
+                            reconstruction = row$reconstruction, kl = row$kl,
+                            s2 = row$sigma2 / problem$u^2, floored = NA)))
+  }
+  if (!is.null(control$checkpoint) && state$epoch %% control$every == 0) {
+    write_checkpoint(light(), control)
+  }
+  stop <- FALSE
+  for (f in control$callback) {
+    stop <- identical(f(state$epoch, as.list(row), light()), FALSE) || stop
+  }
+  if (stop) return("stopped")
+  if (!is.null(control$patience) && state$idle >= control$patience) return("converged")
+  "limit"
+}
+
+# The weights to end with, and their ELBO: the best where patience asks for them, else the
+# last. Where the ELBO of those is not finite they give way to the ones before.
+settle <- function(problem, at, outcome, cause) {
+  state <- at$state
+  best <- state$best
+  if (is.null(best)) best <- state[c("theta", "epoch")]
+  out <- evaluate_vae(problem, best$theta, problem$data, state$key)
+  if (!is_finite_elbo(out)) {
+    outcome <- "failed"
+    state <- at$previous
+    best <- state[c("theta", "epoch")]
+    out <- evaluate_vae(problem, best$theta, problem$data, state$key)
+    if (!is_finite_elbo(out)) {
+      abort("The ELBO is not finite where training starts. ",
+            "Choose a larger `sigma2`, or rescale `x`.")
+    }
+  }
+  list(state = state, theta = best$theta, best_epoch = best$epoch, evaluated = out,
+       history = utils::head(at$history, state$epoch), outcome = outcome, cause = cause,
+       converged = if (outcome == "converged") TRUE else NA)
+}
+
+is_finite_elbo <- function(out) is.finite(out$terms$reconstruction - out$terms$kl)
+
+tell_training <- function(run, control) {
+  done <- sprintf("%d epoch%s", run$state$epoch, if (run$state$epoch == 1) "" else "s")
+  if (run$outcome == "interrupted") {
+    warning("Interrupted after ", done, "; this is the fit so far, and ",
+            "`update(fit, epochs = )` continues it.", call. = FALSE)
+  } else if (run$outcome == "failed") {
+    norm <- utils::tail(run$history$gradient_norm, 1)
+    steep <- length(norm) > 0 && norm > 1e3
+    warning("Training diverged in epoch ", run$state$epoch + 1,
+            if (!is.null(run$cause)) sprintf(", step %.0f of it", run$cause$step),
+            ": the ELBO or its gradient was no longer finite. This is the fit after ", done,
+            ". The likely cause is a learning rate of ",
+            format(scheduled(control$learning_rate, run$state$epoch + 1)), " that is too large",
+            if (steep) sprintf(" for gradients of norm %s", format(norm, digits = 2)),
+            "; choose a smaller `learning_rate`, shorten gradients with `clip`, or raise ",
+            "`sigma2_min`.", call. = FALSE)
+  }
+}
+
+# ---- checkpoints ---------------------------------------------------------
+
+# A checkpoint is an RDS file of the fit as bytes with their fingerprint, so that one that
+# was damaged is known before anything in it is used.
+CHECKPOINT <- "elbo checkpoint 1"
+
+# First to a file of another name in the same directory, then renamed, which replaces the
+# old one at once. Training goes on where that fails.
+write_checkpoint <- function(fit, control) {
+  path <- control$checkpoint
+  if (is.null(path)) return(invisible())
+  part <- tempfile(paste0(basename(path), "-"), dirname(path))
+  on.exit(unlink(part))
+  bytes <- serialize(fit, NULL, xdr = FALSE)
+  content <- list(format = CHECKPOINT, fingerprint = .Call(C_fingerprint, bytes),
+                  fit = bytes)
+  failed <- tryCatch({
+    saveRDS(content, part, compress = FALSE)
+    if (file.rename(part, path)) NULL else "it could not be renamed"
+  }, error = function(e) conditionMessage(e), warning = function(w) conditionMessage(w))
+  if (!is.null(failed)) {
+    warning("The checkpoint ", dQuote(path, FALSE), " was not written (", failed,
+            "); the one before it, if any, is still there.", call. = FALSE)
+  }
+  invisible()
+}
+
+# The fit in a checkpoint file.
+read_checkpoint <- function(path) {
+  check_string(path, "resume")
+  if (!file.exists(path) || dir.exists(path)) {
+    abort_arg("resume", "name a file that exists", dQuote(path, FALSE))
+  }
+  damaged <- function(...) {
+    abort_arg("resume", "name a checkpoint that is whole",
+              paste(dQuote(path, FALSE), "which is damaged or of another kind"))
+  }
+  content <- tryCatch(readRDS(path), error = damaged, warning = damaged)
+  if (inherits(content, "vae")) return(check_checkpoint(content, damaged))
+  whole <- is.list(content) && identical(names(content), c("format", "fingerprint", "fit")) &&
+    identical(content$format, CHECKPOINT) && is.raw(content$fit) &&
+    identical(content$fingerprint, .Call(C_fingerprint, content$fit))
+  if (!whole) damaged()
+  check_checkpoint(tryCatch(unserialize(content$fit), error = damaged), damaged)
+}
+
+# A fit that was saved by saveRDS() will do as well, if it is one.
+check_checkpoint <- function(fit, damaged) {
+  whole <- inherits(fit, "vae") && is.list(fit) && is.list(fit$shape) &&
+    is.list(fit$state) && is.raw(fit$theta) && is.data.frame(fit$history) &&
+    is.list(fit$control)
+  size <- if (whole) tryCatch(.Call(C_vae_size, fit$shape), error = function(e) NULL)
+  whole <- !is.null(size) && length(fit$theta) == 4 * size &&
+    length(fit$state$theta) == 4 * size && length(fit$state$m) == 4 * size
+  if (!whole) damaged()
+  fit
+}
+
+# vae(resume = ): `call` is the user's, `values` those of its other arguments.
+resume_vae <- function(path, call, values, control, env) {
+  fit <- read_checkpoint(path)
+  check_same_model(fit, values)
+  settings <- fit$control
+  if (!is.null(control)) {
+    free <- c("epochs", "patience", "checkpoint", "every", "threads", "callback",
+              "progress")
+    settings[free] <- unclass(control)[free]
+  }
+  settings <- do.call(train_control, settings[!vapply(settings, is.null, logical(1))])
+  settings$resume <- fit
+  if (fit$iterations >= settings$epochs) return(fit)
+  changed <- as.list(call)[intersect(names(call), c("x", "condition", "validation", "data"))]
+  refit(fit, changed, vae, settings, NULL, env)
+}
+
+# Arguments that are given along with a checkpoint must be those that it was made with.
+check_same_model <- function(fit, given) {
+  made <- fit$arguments
+  for (name in intersect(names(given), names(made))) {
+    value <- given[[name]]
+    if (name %in% c("encoder", "decoder")) {
+      value <- check_layers(value, name, if (is.null(given$activation)) "relu" else
+        given$activation)
+    } else if (is.character(made[[name]]) && is.character(value)) {
+      value <- if (length(value) == 1 && !is.na(pmatch(value, made[[name]]))) made[[name]] else value
+    } else if (is.numeric(made[[name]]) && is.numeric(value)) {
+      value <- as.double(value)
+      made[[name]] <- as.double(made[[name]])
+    }
+    if (!identical(value, made[[name]])) {
+      abort_arg(name, "be what the checkpoint was made with, or be left out")
+    }
+  }
+}

@@ -1,0 +1,519 @@
+#' Deep Gaussian variational autoencoder
+#'
+#' Fits p(z) = N(0, I), p(x | z) = N(g(z), sigma2) and q(z | x) = N(m(x), D(x)), D
+#' diagonal, with neural networks g, m and D, by maximising the evidence lower bound
+#' (ELBO) with the reparameterisation trick (Kingma and Welling 2014). Training runs in
+#' the package's own C code, in single precision.
+#'
+#' @details
+#' The ELBO per observation is reconstruction - KL, in nats, on the scale of the data:
+#' reconstruction = E log N(x; g(z), sigma2), estimated from samples of z, and
+#' KL = 1/2 sum_j (D_j + m_j^2 - 1 - log D_j), exactly. What is maximised is
+#' reconstruction - `beta` KL, where the mean KL of a latent dimension over the batch
+#' counts as `free_bits` if it is less (Kingma et al. 2016). With `encoder` and `decoder`
+#' `integer(0)` and `latent_variance = "shared"` the model is that of [linear_vae()].
+#'
+#' **Units.** Networks see (x - mean) / u, u the power of two that brings the largest
+#' deviation between 1 and 2, so that initial weights and learning rates suit data in any
+#' units; `coef()` gives the weights for data in their own units.
+#'
+#' **Noise.** `sigma2` is one number (`noise = "shared"`), one for each feature
+#' (`"feature"`), or a function of z given by the decoder (`"network"`). Where it is
+#' learned the likelihood has no upper bound: it grows for ever as the noise of a feature
+#' that is reconstructed exactly goes to zero (Beaulac 2019). `sigma2`
+#' therefore counts as `sigma2_min` where it is less; a warning tells if that was so at
+#' the end.
+#'
+#' **Missing cells.** The reconstruction term sums over the observed cells of a row; the
+#' encoder sees the mean of the feature in the place of a missing one. q(z | x) is then
+#' an approximation that the encoder has to learn; [ppca()] is exact.
+#'
+#' **Reproducibility.** A fit is a function of data, settings and seed: [set.seed()]
+#' governs it, the number of threads does not matter, and a fit that was continued
+#' ([update()][update.vae], `resume`) is the same, bit for bit, as one that never stopped.
+#' An interrupt returns the fit after the last whole epoch, with a warning.
+#'
+#' @inheritParams linear_vae
+#' @param x numeric matrix, data frame or sparse matrix of n rows and p columns, which
+#'   may hold `NA`; or a one-sided formula for `data`.
+#' @param k number of latent dimensions, 1 or more.
+#' @param encoder,decoder widths of the hidden layers, from input to output, or a list of
+#'   [dense()] layers; `integer(0)` for none, a linear model.
+#' @param activation of the layers that are given by their widths, see [dense()].
+#' @param latent_variance `"network"`: the encoder has a second output, log D(x).
+#'   `"shared"`: one D for all observations, as in the linear VAE.
+#' @param sigma2 noise variance: a number, or with `noise = "feature"` or `"network"` one
+#'   for each feature. The value to start from, where it is learned; then `NULL` is the
+#'   mean variance of the features, and otherwise 1.
+#' @param learn_sigma2 `FALSE` to keep `sigma2`.
+#' @param noise see Details.
+#' @param sigma2_min the least noise variance, where it is learned; `NULL` is a millionth of the mean variance
+#'   of the features.
+#' @param beta weight of the KL: a number, 0 or more, or a schedule with one number for
+#'   each epoch, the last of which is kept from then on; see [schedule_warmup()] and
+#'   [schedule_cyclic()].
+#' @param free_bits nats that a latent dimension may have at no cost.
+#' @param condition `NULL`, or what encoder and decoder are given beside x and z, so that
+#'   the model is p(x | condition): a factor (or characters) with a value for each row, or
+#'   a numeric vector, matrix or data frame with n rows. Without missing values.
+#' @param center `TRUE` to subtract the mean of each feature from what the encoder sees
+#'   and to let the decoder's output start at it; `FALSE` for neither; or p numbers to use
+#'   instead.
+#' @param optimizer `"adam"` (Kingma and Ba 2015), or `"sgd"`, stochastic gradient ascent
+#'   with momentum.
+#' @param validation share of the rows (0 to below 1) that is set aside at random, or a
+#'   matrix with further rows; for a model with a condition a list of `x` and
+#'   `condition`. Their ELBO is computed after each epoch.
+#' @param control settings from [train_control()].
+#' @param data for a formula, the data frame.
+#' @param resume `NULL`, or the name of a checkpoint file (`checkpoint` in
+#'   [train_control()]): training goes on from there, as if it had never stopped. All
+#'   other arguments but `x`, `condition` and `validation` then come from the
+#'   checkpoint; those that are given have to agree with it, but for `control`, of which
+#'   `epochs`, `patience`, `checkpoint`, `every`, `threads`, `callback` and `progress` are
+#'   taken. Where `x` is not given it is looked up under the name used in the first call.
+#' @param keep_data `TRUE` to keep `x` in the fit.
+#'
+#' @return An object of class `vae`: plain data with
+#'   \item{elbo, reconstruction, kl}{per observation, in nats, on the scale of the data,
+#'     at the weights of the fit, from one sample of z for each observation.
+#'     elbo = reconstruction - kl + log_jacobian.}
+#'   \item{log_jacobian}{of the `transform`, per observation; 0 without.}
+#'   \item{kl_dimensions}{KL of each latent dimension, mean over observations.}
+#'   \item{sigma2}{noise variance: one number, or one for each feature; with
+#'     `noise = "network"` its mean over the cells of the data.}
+#'   \item{sigma2_min, floored}{the least noise variance, and the share of cells where it
+#'     binds.}
+#'   \item{mean}{mean of each feature.}
+#'   \item{history}{data frame, a row for each epoch: `epoch`, `objective`, `elbo`,
+#'     `reconstruction`, `kl`, `sigma2`, `beta`, `learning_rate`, `gradient_norm` (mean
+#'     over steps), `seconds`, and with validation data `validation`, their ELBO. The
+#'     terms are those that the steps of the epoch met.}
+#'   \item{iterations, best_epoch, converged}{epochs made; the epoch whose weights these
+#'     are; `TRUE` where `patience` ended training, otherwise `NA`.}
+#'   \item{n, p, k}{rows trained on, features, latent dimensions.}
+#'   \item{theta, state, shape, layout, ...}{the weights and the state of training as
+#'     single-precision numbers in raw vectors, and what is needed to use them;
+#'     [coef()][coef.vae] gives the weights as matrices.}
+#' @seealso [elbo()], [posterior_collapse()], [predict()][predict.vae],
+#'   [simulate()][simulate.vae], [interpolate_latent()], [plot()][plot.vae],
+#'   [update()][update.vae], [linear_vae()].
+#' @references Beaulac, C. (2019). *Variational autoencoders: theory, implementation and
+#'   unanswered questions*. University of Toronto.
+#'
+#'   Kingma, D. P. and Welling, M. (2014). Auto-encoding variational Bayes.
+#'   *International Conference on Learning Representations*.
+#'   \doi{10.48550/arXiv.1312.6114}
+#'
+#'   Kingma, D. P., Salimans, T., Jozefowicz, R., Chen, X., Sutskever, I. and Welling, M.
+#'   (2016). Improved variational inference with inverse autoregressive flow. *Advances in
+#'   Neural Information Processing Systems* 29. \doi{10.48550/arXiv.1606.04934}
+#'
+#'   Lucas, J., Tucker, G., Grosse, R. and Norouzi, M. (2019). Don't blame the ELBO! A
+#'   linear VAE perspective on posterior collapse. *Advances in Neural Information
+#'   Processing Systems* 32. \doi{10.48550/arXiv.1911.02469}
+#' @examples
+#' x <- mnist1000$x[1:300, ] / 255
+#' set.seed(1)
+#' fit <- vae(x, k = 5, encoder = 64,
+#'            control = train_control(epochs = 10, batch_size = 50))
+#' fit
+#' posterior_collapse(fit, x)
+#' plot_images(simulate(fit, 5, type = "mean"), c(28, 28), limits = c(0, 1))
+#' @export
+vae <- function(x, k, encoder = c(512, 256), decoder = rev(encoder), activation = "relu",
+                latent_variance = c("network", "shared"), sigma2 = NULL,
+                learn_sigma2 = TRUE, noise = c("shared", "feature", "network"),
+                sigma2_min = NULL, beta = 1, free_bits = 0, condition = NULL,
+                center = TRUE, scale = FALSE, transform = NULL,
+                optimizer = c("adam", "sgd"), validation = 0,
+                control = train_control(epochs = 50, batch_size = 100), data = NULL,
+                resume = NULL, keep_data = FALSE) {
+  call <- match.call()
+  control <- check_train_control(control)
+  if (!is.null(resume)) {
+    if (missing(control)) control <- NULL
+    given <- names(call)[-1]
+    values <- mget(setdiff(given, c("resume", "control")), environment())
+    return(resume_vae(resume, call, values, control, parent.frame()))
+  }
+  terms <- NULL
+  if (inherits(x, "formula")) {
+    frame <- vae_formula(x, data)
+    x <- frame$data
+    terms <- strip_terms(frame$terms, names(data))
+  } else if (!is.null(data)) {
+    abort_arg("data", "be NULL where `x` is not a formula", describe(data))
+  }
+  raw <- as_data_matrix(x)
+  check_shape(raw)
+  encoder <- check_layers(encoder, "encoder", activation)
+  asked <- list(
+    k = check_count(k, "k", 1, 2^24),
+    encoder = encoder,
+    decoder = if (missing(decoder)) rev(encoder) else
+      check_layers(decoder, "decoder", activation),
+    latent_variance = check_choice(latent_variance, "latent_variance",
+                                   c("network", "shared")),
+    sigma2 = NULL, learn_sigma2 = check_flag(learn_sigma2, "learn_sigma2"),
+    noise = check_choice(noise, "noise", c("shared", "feature", "network")),
+    sigma2_min = if (!is.null(sigma2_min))
+      check_number(sigma2_min, "sigma2_min", 0, open = TRUE),
+    beta = check_vae_beta(beta), free_bits = check_number(free_bits, "free_bits", 0),
+    center = check_vector_or_flag(center, "center", ncol(raw)),
+    scale = check_vector_or_flag(scale, "scale", ncol(raw), positive = TRUE),
+    transform = check_dense_transform(transform, raw),
+    optimizer = check_choice(optimizer, "optimizer", c("adam", "sgd")),
+    keep_data = check_flag(keep_data, "keep_data")
+  )
+  asked["sigma2"] <- list(check_vae_sigma2(sigma2, asked, ncol(raw)))
+  fit <- fit_vae(raw, asked, condition, validation, control, call)
+  fit$terms <- terms
+  fit
+}
+
+vae_formula <- function(formula, data) {
+  if (!is.null(data) && !is.data.frame(data)) {
+    abort_arg("data", "be a data frame or NULL", describe(data))
+  }
+  if (is.null(data) && "." %in% all.vars(formula)) {
+    abort_arg("data", "be a data frame where the formula has a `.`", "NULL")
+  }
+  formula_frame(formula, if (is.null(data)) environment(formula) else data, "x")
+}
+
+check_vae_beta <- function(beta) {
+  ok <- is.numeric(beta) && !is.object(beta) && is.null(dim(beta)) &&
+    length(beta) >= 1 && all(is.finite(beta)) && all(beta >= 0)
+  if (!ok) abort_arg("beta", "be a number, 0 or more, or one for each epoch", describe(beta))
+  as.double(beta)
+}
+
+check_vae_sigma2 <- function(sigma2, asked, p) {
+  if (is.null(sigma2)) return(NULL)
+  lengths <- if (asked$noise == "shared") 1 else c(1, p)
+  ok <- is.numeric(sigma2) && !is.object(sigma2) && length(sigma2) %in% lengths &&
+    all(is.finite(sigma2)) && all(sigma2 > 0)
+  if (!ok) {
+    abort_arg("sigma2", if (asked$noise == "shared") "be NULL or a positive number" else
+      sprintf("be NULL, a positive number or %d of them", p), describe(sigma2))
+  }
+  as.double(sigma2)
+}
+
+# ---- the problem in core units ------------------------------------------
+
+fit_vae <- function(raw, asked, condition, validation, control, call) {
+  before <- use_threads(control)
+  on.exit(options(before))
+  resume <- control$resume
+  problem <- vae_problem(raw, asked, condition, validation, control, resume)
+  problem$call <- call
+  state <- if (is.null(resume)) start_vae(problem) else resume$state
+  run <- train_vae(problem, state, control, resume)
+  fit <- finish_vae(problem, run)
+  if (asked$keep_data) fit$x <- raw
+  write_checkpoint(fit, control)
+  fit
+}
+
+# What training needs: the data as floats, the shape of the model, and the settings.
+vae_problem <- function(raw, asked, condition, validation, control, resume) {
+  p <- ncol(raw)
+  given <- encode_condition(condition, nrow(raw), resume$condition)
+  held <- hold_out(validation, nrow(raw), given$code, resume$held_out)
+  shown <- transform_again(asked$transform, raw, "x", resume$noise_seed)
+  x <- shown$x
+  train <- if (length(held$rows)) x[-held$rows, , drop = FALSE] else x
+  data <- prepare_data(train, asked$center, asked$scale)
+  spread <- sum(.Call(C_data_squares, train, column_means(data), data$unit)) /
+    max(1, sum(data$count))
+  if (spread == 0) abort_arg("x", "vary", "the same in all rows")
+  floor <- if (!asked$learn_sigma2) 0 else
+    if (is.null(asked$sigma2_min)) 1e-6 * spread else asked$sigma2_min / data$u^2
+  shape <- vae_shape(p, asked$k, ncol(given$code), asked)
+  means <- column_means(data)
+  problem <- list(
+    asked = asked, control = control, shape = shape, layout = vae_layout(shape),
+    condition = given$spec, held_out = held$rows, noise_seed = shown$noise_seed,
+    n = data$n, p = p, features = colnames(raw), means = means, mu = data$mu,
+    sd = data$sd, scaled = data$scaled, u = data$u, unit = data$unit, floor = floor,
+    spread = spread, count = data$count, units = log_units(data) / data$n,
+    jacobian = sum(transform_log_jacobian(asked$transform, train)) / data$n,
+    data = vae_floats(train, given$code, held$rows, data$mu, data$unit, means)
+  )
+  if (problem$layout$size[nrow(problem$layout)] + max(problem$layout$offset) > 2^31) {
+    abort_arg("encoder", "make a model of less than 2^31 parameters")
+  }
+  problem$fingerprint <- .Call(C_fingerprint, problem$data$x)
+  check_same_data(problem, resume)
+  problem$validation <- validation_data(validation, held, x, given, problem)
+  problem
+}
+
+# prepare_data() knows the means of the features only where it subtracts them.
+column_means <- function(data) {
+  if (isTRUE(data$centred)) data$mu else summarise_columns(data$x)$mean
+}
+
+# Rows as the C code takes them: floats in core units, p x n.
+vae_floats <- function(x, code, without, mu, unit, means) {
+  floats <- .Call(C_vae_data, x, mu, unit)
+  if (length(without)) code <- code[-without, , drop = FALSE]
+  missing <- any(summarise_columns(x)$count < nrow(x))
+  list(n = nrow(x), x = floats,
+       fill = if (missing) .Call(C_as_float, (means - mu) * unit),
+       condition = .Call(C_as_float, as.double(t(code))))
+}
+
+# Which rows are set aside: a share of them at random, or those of the fit that goes on.
+hold_out <- function(validation, n, code, before) {
+  if (!is.null(before)) return(list(rows = before, share = length(before) > 0))
+  if (!is_number(validation)) return(list(rows = integer(0), share = FALSE))
+  if (validation < 0 || validation >= 1) {
+    abort_arg("validation", "be a share of the rows from 0 to below 1, or data",
+              describe(validation))
+  }
+  size <- ceiling(validation * n)
+  if (size > n - 2) abort_arg("validation", "leave 2 rows or more to train on", validation)
+  list(rows = if (size > 0) sort(sample.int(n, size)) else integer(0), share = size > 0)
+}
+
+# list(data, units, jacobian) of the validation rows, or NULL.
+validation_data <- function(validation, held, x, given, problem) {
+  if (is_number(validation) && !held$share) return(NULL)
+  if (held$share) {
+    x <- x[held$rows, , drop = FALSE]
+    code <- given$code[held$rows, , drop = FALSE]
+  } else {
+    if (is.list(validation) && !is.data.frame(validation)) {
+      if (!all(names(validation) %in% c("x", "condition")) || is.null(validation$x)) {
+        abort_arg("validation", "be a share, a matrix or a list of `x` and `condition`",
+                  describe(validation))
+      }
+      condition <- validation$condition
+      validation <- validation$x
+    } else condition <- NULL
+    rows <- conform(list(features = problem$features, p = problem$p,
+                         transform = problem$asked$transform), validation, "validation")
+    if (nrow(rows$x) < 1) abort_arg("validation", "have at least 1 row", 0)
+    x <- rows$x
+    code <- encode_condition(condition, nrow(x), problem$condition,
+                             "validation$condition")$code
+  }
+  list(data = vae_floats(x, code, integer(0), problem$mu, problem$unit, problem$means),
+       units = row_units(x, problem$unit),
+       jacobian = transform_log_jacobian(problem$asked$transform, x))
+}
+
+# What the units add to the log density of each row: log unit of its observed cells.
+row_units <- function(x, unit) {
+  log_unit <- log(unit)
+  if (all(summarise_columns(x)$count == nrow(x))) return(rep(sum(log_unit), nrow(x)))
+  if (is_sparse(x)) {
+    gone <- which(is.na(x@x))
+    column <- rep(seq_len(ncol(x)), diff(x@p))[gone]
+    lost <- tapply(log_unit[column], factor(x@i[gone] + 1L, seq_len(nrow(x))), sum)
+    lost[is.na(lost)] <- 0
+    return(sum(log_unit) - as.vector(lost))
+  }
+  total <- numeric(nrow(x))
+  for (cols in column_blocks(x)) {
+    total <- total + drop((!is.na(x[, cols, drop = FALSE])) %*% log_unit[cols])
+  }
+  total
+}
+
+# A fit goes on with the data that it was made of.
+check_same_data <- function(problem, resume) {
+  if (is.null(resume)) return()
+  if (problem$n != resume$n || problem$p != resume$p) {
+    abort_arg("x", sprintf("be the %d x %d data that the model was fitted to",
+                           resume$n + length(resume$held_out), resume$p),
+              sprintf("%d x %d ones", problem$n + length(problem$held_out), problem$p))
+  }
+  if (!identical(problem$fingerprint, resume$fingerprint)) {
+    abort_arg("x", "be the data that the model was fitted to",
+              "others of the same size")
+  }
+}
+
+# ---- conditions ----------------------------------------------------------
+
+# A condition as numbers (n x c), with what is needed to do the same to another: `spec`,
+# given where the condition has to be of that kind.
+encode_condition <- function(condition, n, spec = NULL, arg = "condition") {
+  if (is.null(condition) && is.null(spec)) return(list(code = matrix(0, n, 0)))
+  if (is.null(condition)) {
+    abort_arg(arg, "be given: the model has one", "NULL")
+  }
+  if (is.character(condition)) {
+    condition <- if (is.null(spec$levels)) factor(condition) else
+      given_levels(condition, spec, arg)
+  }
+  code <- if (is.factor(condition)) factor_code(condition, spec, arg) else
+    number_code(condition, arg)
+  if (nrow(code) != n) {
+    abort_arg(arg, sprintf("have a value for each of the %d rows", n), nrow(code))
+  }
+  if (anyNA(code) || any(!is.finite(code))) {
+    abort_arg(arg, "have finite numbers and no missing values")
+  }
+  found <- list(levels = if (is.factor(condition)) levels(condition),
+                names = colnames(code), columns = ncol(code))
+  if (is.null(spec)) return(list(code = code, spec = found))
+  if (is.null(spec$levels) != is.null(found$levels) || spec$columns != found$columns) {
+    abort_arg(arg, paste("be", if (is.null(spec$levels))
+      sprintf("numbers with %d columns", spec$columns) else "a factor",
+      "as the model was fitted with"), describe(condition))
+  }
+  list(code = code, spec = spec)
+}
+
+given_levels <- function(condition, spec, arg) {
+  unknown <- setdiff(condition, spec$levels)
+  if (length(unknown)) {
+    abort_arg(arg, paste("have the values", paste(dQuote(spec$levels, FALSE),
+                                                  collapse = ", ")),
+              if (is.na(unknown[1])) "NA" else dQuote(unknown[1], FALSE))
+  }
+  factor(condition, spec$levels)
+}
+
+# One column of zeros and ones for each level.
+factor_code <- function(condition, spec, arg) {
+  if (!is.null(spec$levels)) {
+    condition <- given_levels(as.character(condition), spec, arg)
+  }
+  code <- matrix(0, length(condition), nlevels(condition),
+                 dimnames = list(NULL, levels(condition)))
+  code[cbind(seq_along(condition), as.integer(condition))] <- 1
+  code[is.na(condition), ] <- NA
+  code
+}
+
+number_code <- function(condition, arg) {
+  if (is.data.frame(condition)) condition <- as_data_matrix(condition, arg)
+  ok <- (is.numeric(condition) || is.logical(condition)) && !is.object(condition)
+  if (!ok) {
+    abort_arg(arg, "be a factor, characters, or a numeric vector, matrix or data frame",
+              describe(condition))
+  }
+  if (is.null(dim(condition))) condition <- matrix(condition)
+  storage.mode(condition) <- "double"
+  condition
+}
+
+# ---- start and end -------------------------------------------------------
+
+start_vae <- function(problem) {
+  asked <- problem$asked
+  sigma2 <- if (!is.null(asked$sigma2)) asked$sigma2 / problem$u^2 else
+    if (asked$learn_sigma2) problem$spread else 1 / problem$u^2
+  theta <- .Call(C_as_float, vae_initial(problem$layout, log(sigma2)))
+  none <- raw(length(theta))
+  list(theta = theta, m = none, v = if (asked$optimizer == "adam") none else raw(0),
+       steps = 0, epoch = 0L, key = sample.int(.Machine$integer.max, 2L), best = NULL,
+       idle = 0L)
+}
+
+# Epoch of the noise with which a fit is evaluated: no epoch of training has it.
+EVALUATION <- .Machine$integer.max
+
+# The settings of src/r_vae.c.
+vae_settings <- function(asked, control, floor, key, epoch = 1L, samples = control$samples,
+                         batch = control$batch_size, n = 1L) {
+  list(beta = scheduled(asked$beta, epoch), free_bits = asked$free_bits,
+       floor = log(floor), samples = as.integer(samples),
+       batch = if (is.null(batch)) as.integer(n) else as.integer(batch), key = key,
+       threads = 0L,
+       optimiser = match(asked$optimizer, c("adam", "sgd")) - 1L,
+       learning_rate = scheduled(control$learning_rate, epoch),
+       momentum = control$momentum, clip = control$clip,
+       weight_decay = control$weight_decay)
+}
+
+# Batches in which data are evaluated, and samples with them.
+evaluation_batch <- function(samples) max(1L, 512L %/% samples)
+
+# Terms of the ELBO of data (core floats), one row each, as the model with weights theta
+# has them.
+evaluate_vae <- function(problem, theta, data, key, samples = 1L) {
+  settings <- vae_settings(problem$asked, problem$control, problem$floor, key,
+                           samples = samples, batch = evaluation_batch(samples))
+  .Call(C_vae_evaluate, problem$shape, data, theta, EVALUATION, settings)
+}
+
+# The noise variance of weights theta, one number or one a feature, in core units.
+noise_of <- function(problem, theta, mean_s2) {
+  if (problem$asked$noise == "network") return(mean_s2)
+  l <- problem$layout[problem$layout$name == "log_sigma2", ]
+  at <- 4 * l$offset + seq_len(4 * l$size)
+  pmax(exp(.Call(C_as_double, theta[at])), problem$floor)
+}
+
+# The fit as it is after an epoch, with the terms that the epoch met.
+new_vae <- function(problem, run) {
+  state <- run$state
+  asked <- problem$asked
+  theta <- if (is.null(run$theta)) state$theta else run$theta
+  latent <- paste0("z", seq_len(asked$k))
+  terms <- run$terms
+  sigma2 <- noise_of(problem, theta, terms$s2) * problem$u^2
+  if (!asked$learn_sigma2 && asked$noise != "network") {
+    sigma2 <- rep_len(if (is.null(asked$sigma2)) 1 else asked$sigma2, length(sigma2))
+  }
+  structure(
+    list(
+      call = problem$call,
+      elbo = terms$reconstruction - terms$kl + problem$jacobian,
+      reconstruction = terms$reconstruction, kl = terms$kl,
+      log_jacobian = problem$jacobian,
+      kl_dimensions = if (!is.null(terms$kl_dimensions))
+        structure(terms$kl_dimensions, names = latent),
+      sigma2 = if (length(sigma2) > 1) structure(sigma2, names = problem$features) else
+        sigma2,
+      sigma2_min = problem$floor * problem$u^2, floored = terms$floored,
+      beta = scheduled(asked$beta, max(1L, state$epoch)),
+      mean = structure(problem$means, names = problem$features),
+      history = run$history, iterations = state$epoch, best_epoch = run$best_epoch,
+      converged = run$converged,
+      n = problem$n, p = problem$p, k = asked$k, observed = sum(problem$count),
+      df = df_vae(problem), noise = asked$noise, fixed = !asked$learn_sigma2,
+      optimizer = asked$optimizer, shape = problem$shape, layout = problem$layout,
+      theta = theta, state = state,
+      shift = problem$mu, unit = problem$unit, u = problem$u,
+      scale = if (problem$scaled) structure(problem$sd, names = problem$features),
+      transform = asked$transform, features = problem$features,
+      condition = problem$condition, held_out = problem$held_out,
+      arguments = asked,
+      control = unclass(problem$control)[setdiff(names(problem$control),
+                                                 c("resume", "callback"))],
+      noise_seed = problem$noise_seed, fingerprint = problem$fingerprint
+    ),
+    class = "vae"
+  )
+}
+
+# Parameters that were trained.
+df_vae <- function(problem) {
+  layout <- problem$layout
+  sum(layout$size) -
+    (!problem$asked$learn_sigma2) * layout$size[layout$name == "log_sigma2"]
+}
+
+# The fit with the terms that its weights have on all rows.
+finish_vae <- function(problem, run) {
+  out <- run$evaluated
+  run$terms <- list(reconstruction = out$terms$reconstruction + problem$units,
+                    kl = out$terms$kl, s2 = out$terms$s2, floored = out$terms$floored,
+                    kl_dimensions = out$kl_dimensions)
+  fit <- new_vae(problem, run)
+  if (fit$floored > 0 && problem$asked$learn_sigma2) {
+    warning(sprintf("The noise variance is at its least value, sigma2_min = %s, in %.3g %% of the cells: ",
+                    format(fit$sigma2_min, digits = 3), 100 * fit$floored),
+            "the likelihood would grow without bound below it. Features that hardly vary ",
+            "may be left out; compare models only at the same `sigma2_min`.", call. = FALSE)
+  }
+  fit
+}

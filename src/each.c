@@ -1,0 +1,350 @@
+/* Elementwise loops; see each.h for the contract. The loops themselves are in
+ * each_body.h, compiled here for each instruction set. */
+#if defined(__GNUC__) && !defined(__clang__)
+# pragma GCC optimize("no-trapping-math")    /* or no loop with a choice is a vector's */
+#endif
+#include <math.h>
+#include <string.h>
+
+#include "each.h"
+#include "float_math.h"
+#include "threads.h"
+
+#if defined(__x86_64__) && defined(__GNUC__)
+# define EACH_X86
+#endif
+#define PRAGMA(x) _Pragma(#x)
+#ifdef _OPENMP
+# define SIMD PRAGMA(omp simd)
+# define SIMD_SUM(a) PRAGMA(omp simd reduction(+:a))
+# define SIMD_SUM3(a, b, c) PRAGMA(omp simd reduction(+:a, b, c))
+#else
+# define SIMD
+# define SIMD_SUM(a)
+# define SIMD_SUM3(a, b, c)
+#endif
+
+static const real LEAK = (real) 0.01, LOG_2PI = (real) 1.8378770664093454836,
+  NORMAL_DENSITY = (real) 0.39894228040143267794, ADAM_1 = (real) 0.9,
+  ADAM_2 = (real) 0.999, ADAM_EPSILON = (real) 1e-8;
+
+/* ---- functions of a real ----------------------------------------------- */
+
+#ifdef ELBO_REAL_DOUBLE
+static double real_exp(double x) { return exp(x); }
+static double real_tanh(double x) { return tanh(x); }
+static double real_root(double x) { return sqrt(x); }
+
+static double real_logistic(double x)
+{
+  double e = exp(-fabs(x));
+  return x >= 0.0 ? 1.0 / (1.0 + e) : e / (1.0 + e);
+}
+
+static double real_softplus(double x)
+{
+  return (x > 0.0 ? x : 0.0) + log1p(exp(-fabs(x)));
+}
+
+static double real_normal_below(double x, double e)
+{
+  (void) e;
+  return 0.5 * erfc(-x * 0.70710678118654752440);
+}
+#else
+# define real_exp float_exp
+# define real_tanh float_tanh
+# define real_root float_root
+# define real_logistic float_logistic
+# define real_softplus float_softplus
+# define real_normal_below float_normal_below
+#endif
+
+/* ---- instruction sets -------------------------------------------------- */
+
+typedef struct {
+  void (*activate[ACTIVATIONS])(size_t, real *, real *);
+  void (*multiply)(size_t, const real *, real *);
+  void (*fill)(size_t, const real *, const real *, real *, real *);
+  void (*sample)(size_t, const real *, const real *, const real *, real *, real *);
+  double (*compare_one)(size_t, const real *, const real *, real, real *);
+  double (*count)(size_t, const real *);
+  double (*compare_each)(size_t, const real *, const real *, const each_noise *,
+                         const real *, real *, real *, double *, double *);
+  void (*latent_slopes)(size_t, size_t, size_t, const real *, const real *, const real *,
+                        const real *, real *, real *);
+  void (*normals)(rng_key, uint32_t, uint32_t, uint32_t, size_t, real *);
+  void (*adam)(size_t, const each_rates *, const real *, real *, real *, real *);
+  void (*sgd)(size_t, const each_rates *, const real *, real *, real *);
+  double (*squares)(size_t, const real *);
+} each_loops;
+
+#define NAME(x) x##_portable
+#define TARGET
+#include "each_body.h"
+#undef NAME
+#undef TARGET
+
+#ifdef EACH_X86
+# define NAME(x) x##_avx2
+# define TARGET __attribute__((target("avx2,fma")))
+# include "each_body.h"
+# undef NAME
+# undef TARGET
+# define NAME(x) x##_avx512
+# define TARGET __attribute__((target("avx512f")))
+# include "each_body.h"
+# undef NAME
+# undef TARGET
+#endif
+
+static const each_loops *choose(gemm_plan plan)
+{
+#ifdef EACH_X86
+  if (plan.kernel == GEMM_AVX512) return &loops_avx512;
+  if (plan.kernel == GEMM_AVX2) return &loops_avx2;
+#endif
+  (void) plan;
+  return &loops_portable;
+}
+
+/* ---- shared by threads ------------------------------------------------- */
+
+/* The arguments of a function of each.h, by their names there. */
+typedef struct {
+  const each_loops *loops;
+  size_t lines, parts;        /* columns or stretches, which the parts share */
+  enum activation which;
+  size_t rows, count, ld, first, samples;
+  const real *x, *a, *fill, *mean, *log_d, *noise, *dz, *weight, *gradient;
+  real *y, *to, *slope, *seen, *sd, *theta, *m, *v;
+  const int *order;
+  rng_key key;
+  uint32_t epoch, sample;
+  const each_noise *s2;
+  const each_rates *rates;
+  double *density, *raised, *variance, *sums;
+} job;
+
+/* Runs the task for all lines, in a few parts for each thread; `work` is the count of
+ * numbers: below some there is not enough to share. */
+static void share(gemm_plan plan, job *j, size_t lines, size_t work, threads_task task)
+{
+  int threads = work < 16384 ? 1 : plan.threads;
+  j->loops = choose(plan);
+  j->lines = lines;
+  j->parts = threads > 1 ? 2 * (size_t) threads : 1;
+  threads_run(threads, j->parts, task, j);
+}
+
+static size_t begin(const job *j, size_t part)
+{
+  return j->lines * part / j->parts;
+}
+
+static size_t end(const job *j, size_t part)
+{
+  return begin(j, part + 1);
+}
+
+static size_t stretches(size_t count)
+{
+  return (count + EACH_STRETCH - 1) / EACH_STRETCH;
+}
+
+static size_t stretch(const job *j, size_t s)
+{
+  size_t left = j->count - s * EACH_STRETCH;
+  return left < EACH_STRETCH ? left : EACH_STRETCH;
+}
+
+static size_t observation(const job *j, size_t i)
+{
+  return j->order ? (size_t) j->order[i] : j->first + i;
+}
+
+static void activate(void *context, size_t part)
+{
+  const job *j = context;
+  for (size_t i = begin(j, part); i < end(j, part); i++)
+    j->loops->activate[j->which](j->rows, j->y + i * j->ld,
+                                 j->slope ? j->slope + i * j->rows : NULL);
+}
+
+void each_activate(gemm_plan plan, enum activation which, size_t rows, size_t cols,
+                   real *y, size_t ld, real *slope)
+{
+  job j = {.which = which, .rows = rows, .y = y, .ld = ld, .slope = slope};
+  share(plan, &j, cols, rows * cols, activate);
+}
+
+static void multiply(void *context, size_t part)
+{
+  const job *j = context;
+  for (size_t s = begin(j, part); s < end(j, part); s++)
+    j->loops->multiply(stretch(j, s), j->a + s * EACH_STRETCH, j->y + s * EACH_STRETCH);
+}
+
+void each_multiply(gemm_plan plan, size_t count, const real *a, real *y)
+{
+  job j = {.count = count, .a = a, .y = y};
+  share(plan, &j, stretches(count), count, multiply);
+}
+
+static void gather(void *context, size_t part)
+{
+  const job *j = context;
+  for (size_t i = begin(j, part); i < end(j, part); i++) {
+    const real *from = j->x + observation(j, i) * j->rows;
+    real *to = j->to + i * j->ld;
+    if (j->seen) j->loops->fill(j->rows, from, j->fill, to, j->seen + i * j->rows);
+    else memcpy(to, from, j->rows * sizeof *to);
+  }
+}
+
+void each_gather(gemm_plan plan, size_t p, size_t count, const real *x, const int *rows,
+                 size_t first, const real *fill, real *to, size_t ld, real *seen)
+{
+  job j = {.rows = p, .x = x, .order = rows, .first = first, .fill = fill, .to = to,
+           .ld = ld, .seen = seen};
+  share(plan, &j, count, p * count, gather);
+}
+
+static void normals(void *context, size_t part)
+{
+  const job *j = context;
+  for (size_t i = begin(j, part); i < end(j, part); i++)
+    j->loops->normals(j->key, j->epoch, (uint32_t) observation(j, i), j->sample, j->rows,
+                      j->to + i * j->rows);
+}
+
+void each_normals(gemm_plan plan, rng_key key, uint32_t epoch, const int *rows,
+                  size_t first, uint32_t sample, size_t k, size_t count, real *out)
+{
+  job j = {.key = key, .epoch = epoch, .order = rows, .first = first, .sample = sample,
+           .rows = k, .to = out};
+  share(plan, &j, count, 8 * k * count, normals);
+}
+
+static void sample(void *context, size_t part)
+{
+  const job *j = context;
+  for (size_t i = begin(j, part); i < end(j, part); i++) {
+    size_t at = i * j->rows;
+    j->loops->sample(j->rows, j->mean + at, j->log_d + at, j->noise + at, j->sd + at,
+                     j->to + i * j->ld);
+  }
+}
+
+void each_sample(gemm_plan plan, size_t k, size_t count, const real *mean,
+                 const real *log_d, const real *noise, real *sd, real *z, size_t ld)
+{
+  job j = {.rows = k, .mean = mean, .log_d = log_d, .noise = noise, .sd = sd, .to = z,
+           .ld = ld};
+  share(plan, &j, count, 4 * k * count, sample);
+}
+
+/* Draw i, with one s2 for all: slope has one number a draw. */
+static void compare_one(const job *j, size_t i, const real *x, const real *seen)
+{
+  const each_noise *s2 = j->s2;
+  int low = s2->log_s2[0] < s2->floor;
+  double log_s2 = (double) (low ? s2->floor : s2->log_s2[0]), precision = exp(-log_s2);
+  double share = (double) s2->share, log_2pi = (double) LOG_2PI;
+  double cells = seen ? j->loops->count(j->rows, seen) : (double) j->rows;
+  double square = precision * j->loops->compare_one(
+    j->rows, x, seen, (real) (share * precision), j->y + i * j->rows);
+  j->density[i] = -0.5 * (square + cells * (log_2pi + log_s2));
+  j->raised[i] = low ? cells : 0.0;
+  j->variance[i] = cells * exp(log_s2);
+  j->slope[i] = low && square < cells ? 0 : (real) (0.5 * share * (square - cells));
+}
+
+static void compare(void *context, size_t part)
+{
+  const job *j = context;
+  for (size_t i = begin(j, part); i < end(j, part); i++) {
+    size_t from = i % j->count, at = i * j->rows;
+    const real *x = j->x + from * j->ld, *seen = j->a ? j->a + from * j->rows : NULL;
+    if (j->s2->kind == 0) compare_one(j, i, x, seen);
+    else
+      j->density[i] = -0.5 * j->loops->compare_each(
+        j->rows, x, seen, j->s2, j->s2->log_s2 + (j->s2->kind == 2 ? at : 0), j->y + at,
+        j->slope + at, j->raised + i, j->variance + i);
+  }
+}
+
+void each_compare(gemm_plan plan, size_t p, size_t count, size_t draws, const real *x,
+                  size_t ldx, const real *seen, each_noise noise, real *g, real *slope,
+                  double *density, double *raised, double *variance)
+{
+  job j = {.rows = p, .count = count, .x = x, .ld = ldx, .a = seen, .s2 = &noise, .y = g,
+           .slope = slope, .density = density, .raised = raised, .variance = variance};
+  share(plan, &j, draws, p * draws, compare);
+}
+
+static void latent_slopes(void *context, size_t part)
+{
+  const job *j = context;
+  for (size_t i = begin(j, part); i < end(j, part); i++) {
+    size_t at = i * j->rows;
+    j->loops->latent_slopes(j->rows, j->samples, j->rows * j->count, j->dz + at,
+                            j->noise + at, j->sd + at, j->weight, j->m + at, j->v + at);
+  }
+}
+
+void each_latent_slopes(gemm_plan plan, size_t k, size_t count, size_t samples,
+                        const real *dz, const real *noise, const real *sd,
+                        const real *weight, real *mean, real *log_d)
+{
+  job j = {.rows = k, .count = count, .samples = samples, .dz = dz, .noise = noise,
+           .sd = (real *) sd, .weight = weight, .m = mean, .v = log_d};
+  share(plan, &j, count, 4 * k * count * samples, latent_slopes);
+}
+
+static void adam(void *context, size_t part)
+{
+  const job *j = context;
+  for (size_t s = begin(j, part); s < end(j, part); s++) {
+    size_t at = s * EACH_STRETCH;
+    j->loops->adam(stretch(j, s), j->rates, j->gradient + at, j->theta + at, j->m + at,
+                   j->v + at);
+  }
+}
+
+void each_adam(gemm_plan plan, size_t count, each_rates r, const real *gradient,
+               real *theta, real *m, real *v)
+{
+  job j = {.count = count, .rates = &r, .gradient = gradient, .theta = theta, .m = m,
+           .v = v};
+  share(plan, &j, stretches(count), count, adam);
+}
+
+static void sgd(void *context, size_t part)
+{
+  const job *j = context;
+  for (size_t s = begin(j, part); s < end(j, part); s++) {
+    size_t at = s * EACH_STRETCH;
+    j->loops->sgd(stretch(j, s), j->rates, j->gradient + at, j->theta + at, j->m + at);
+  }
+}
+
+void each_sgd(gemm_plan plan, size_t count, each_rates r, const real *gradient,
+              real *theta, real *m)
+{
+  job j = {.count = count, .rates = &r, .gradient = gradient, .theta = theta, .m = m};
+  share(plan, &j, stretches(count), count, sgd);
+}
+
+static void squares(void *context, size_t part)
+{
+  const job *j = context;
+  for (size_t s = begin(j, part); s < end(j, part); s++)
+    j->sums[s] = j->loops->squares(stretch(j, s), j->a + s * EACH_STRETCH);
+}
+
+void each_squares(gemm_plan plan, size_t count, const real *a, double *sums)
+{
+  job j = {.count = count, .a = a, .sums = sums};
+  share(plan, &j, stretches(count), count, squares);
+}

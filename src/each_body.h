@@ -1,0 +1,254 @@
+/* The loops for one instruction set: included by each.c with NAME() and TARGET, an
+ * attribute. All are over contiguous numbers and by one thread. */
+
+/* ---- activations ------------------------------------------------------- */
+
+/* y[i] = value at v = y[i], slope[i] = derivative, both expressions in v. */
+#define ACTIVATION(name, before, value, derivative)                             \
+  TARGET static void NAME(name)(size_t n, real *y, real *slope)                  \
+  {                                                                              \
+    if (slope) {                                                                 \
+      SIMD                                                                       \
+      for (size_t i = 0; i < n; i++) {                                           \
+        real v = y[i];                                                           \
+        before                                                                   \
+        y[i] = value;                                                            \
+        slope[i] = derivative;                                                   \
+      }                                                                          \
+    } else {                                                                     \
+      SIMD                                                                       \
+      for (size_t i = 0; i < n; i++) {                                           \
+        real v = y[i];                                                           \
+        before                                                                   \
+        y[i] = value;                                                            \
+      }                                                                          \
+    }                                                                            \
+  }
+
+ACTIVATION(identity, , v, 1)
+ACTIVATION(relu, real a = v > 0 ? 1 : 0;, a * v, a)
+ACTIVATION(leaky_relu, real a = v > 0 ? 1 : LEAK;, a * v, a)
+ACTIVATION(elu, real e = real_exp(v > 0 ? 0 : v);, v > 0 ? v : e - 1, e)
+ACTIVATION(hyperbolic_tangent, real t = real_tanh(v);, t, 1 - t * t)
+ACTIVATION(sigmoid, real s = real_logistic(v);, s, s * real_logistic(-v))
+ACTIVATION(softplus, , real_softplus(v), real_logistic(v))
+ACTIVATION(gelu, real e = real_exp(-v * v / 2); real b = real_normal_below(v, e);, v * b,
+           b + v * e * NORMAL_DENSITY)
+ACTIVATION(silu, real s = real_logistic(v);, v * s, s * (1 + v * real_logistic(-v)))
+#undef ACTIVATION
+
+TARGET static void NAME(multiply)(size_t n, const real *a, real *y)
+{
+  SIMD
+  for (size_t i = 0; i < n; i++) y[i] *= a[i];
+}
+
+/* ---- a batch ----------------------------------------------------------- */
+
+TARGET static void NAME(fill)(size_t p, const real *x, const real *fill, real *to,
+                              real *seen)
+{
+  SIMD
+  for (size_t j = 0; j < p; j++) {
+    int is = x[j] == x[j];
+    seen[j] = is ? 1 : 0;
+    to[j] = is ? x[j] : fill[j];
+  }
+}
+
+TARGET static void NAME(sample)(size_t k, const real *mean, const real *log_d,
+                                const real *noise, real *sd, real *z)
+{
+  SIMD
+  for (size_t j = 0; j < k; j++) {
+    sd[j] = real_exp(log_d[j] / 2);
+    z[j] = mean[j] + sd[j] * noise[j];
+  }
+}
+
+/* Without and with `seen`, for one s2; returns the sum of the squared errors. */
+TARGET static double NAME(compare_one)(size_t p, const real *x, const real *seen,
+                                       real weight, real *g)
+{
+  real sum = 0;
+  if (seen) {
+    SIMD_SUM(sum)
+    for (size_t j = 0; j < p; j++) {
+      real error = seen[j] * (x[j] - g[j]);
+      sum += error * error;
+      g[j] = weight * error;
+    }
+  } else {
+    SIMD_SUM(sum)
+    for (size_t j = 0; j < p; j++) {
+      real error = x[j] - g[j];
+      sum += error * error;
+      g[j] = weight * error;
+    }
+  }
+  return (double) sum;
+}
+
+TARGET static double NAME(count)(size_t p, const real *seen)
+{
+  real sum = 0;
+  SIMD_SUM(sum)
+  for (size_t j = 0; j < p; j++) sum += seen[j];
+  return (double) sum;
+}
+
+/* With s2 of each feature: returns -2 times the log density. */
+#define COMPARE(observed)                                                         \
+  SIMD_SUM3(sum, low, spread)                                                     \
+  for (size_t j = 0; j < p; j++) {                                                \
+    real is = observed, given = log_s2[j];                                        \
+    real log_v = given < floor ? floor : given, below = given < floor ? is : 0;   \
+    real precision = real_exp(-log_v), error = is * (x[j] - g[j]);                \
+    real square = error * error * precision;                                      \
+    sum += square + is * (log_v + LOG_2PI);                                       \
+    low += below;                                                                 \
+    spread += is * real_exp(log_v);                                               \
+    g[j] = share * error * precision;                                             \
+    real rise = is * share * (square - 1) / 2;                                    \
+    slope[j] = rise * (below > 0 ? rise > 0 ? 1 : 0 : 1);                         \
+  }
+
+TARGET static double NAME(compare_each)(size_t p, const real *x, const real *seen,
+                                        const each_noise *noise, const real *log_s2,
+                                        real *g, real *slope, double *raised,
+                                        double *variance)
+{
+  real sum = 0, low = 0, spread = 0, floor = noise->floor, share = noise->share;
+  if (seen) {
+    COMPARE(seen[j])
+  } else {
+    COMPARE(1)
+  }
+  *raised = (double) low;
+  *variance = (double) spread;
+  return (double) sum;
+}
+#undef COMPARE
+
+TARGET static void NAME(latent_slopes)(size_t k, size_t samples, size_t apart,
+                                       const real *dz, const real *noise,
+                                       const real *sd, const real *weight, real *mean,
+                                       real *log_d)
+{
+  if (samples == 1) {
+    SIMD
+    for (size_t j = 0; j < k; j++) {
+      log_d[j] = (dz[j] * sd[j] * noise[j] - weight[j] * (sd[j] * sd[j] - 1)) / 2;
+      mean[j] = dz[j] - weight[j] * mean[j];
+    }
+    return;
+  }
+  for (size_t j = 0; j < k; j++) {
+    real by_mean = 0, by_sd = 0;
+    for (size_t s = 0; s < samples; s++) {
+      by_mean += dz[j + s * apart];
+      by_sd += dz[j + s * apart] * noise[j + s * apart];
+    }
+    log_d[j] = (by_sd * sd[j] - weight[j] * (sd[j] * sd[j] - 1)) / 2;
+    mean[j] = by_mean - weight[j] * mean[j];
+  }
+}
+
+/* ---- noise ------------------------------------------------------------- */
+
+/* Philox's ten rounds for block j of `blocks`, then two pairs of Box and Muller: number
+ * j + part * blocks for part 0 to 3, of which there are `count`. */
+TARGET static void NAME(normals)(rng_key key, uint32_t epoch, uint32_t observation,
+                                 uint32_t sample, size_t count, real *out)
+{
+  enum { STRIP = 64 };
+  uint32_t words[4][STRIP];
+  real strip[4][STRIP];
+  size_t blocks = (count + 3) / 4;
+  for (size_t first = 0; first < blocks; first += STRIP) {
+    size_t n = blocks - first < STRIP ? blocks - first : STRIP;
+    for (size_t j = 0; j < n; j++) {
+      words[0][j] = (uint32_t) (first + j);
+      words[1][j] = observation;
+      words[2][j] = epoch;
+      words[3][j] = sample;
+    }
+    uint32_t k0 = key.key[0], k1 = key.key[1];
+    for (int round = 0; round < 10; round++, k0 += 0x9E3779B9u, k1 += 0xBB67AE85u) {
+      SIMD
+      for (size_t j = 0; j < n; j++) {
+        uint64_t a = (uint64_t) 0xD2511F53u * words[0][j];
+        uint64_t b = (uint64_t) 0xCD9E8D57u * words[2][j];
+        words[0][j] = (uint32_t) (b >> 32) ^ words[1][j] ^ k0;
+        words[1][j] = (uint32_t) b;
+        words[2][j] = (uint32_t) (a >> 32) ^ words[3][j] ^ k1;
+        words[3][j] = (uint32_t) a;
+      }
+    }
+    for (int pair = 0; pair < 2; pair++) {
+      SIMD
+      for (size_t j = 0; j < n; j++) {
+        float u = (float) (int32_t) ((words[2 * pair][j] >> 8) + 1u) * 0x1p-24f;
+        float turn = (float) (int32_t) (words[2 * pair + 1][j] >> 8) * 0x1p-24f;
+        float radius = float_root(-2.0f * float_log(u));
+        float_pair at = float_turn(turn);
+        strip[2 * pair][j] = radius * at.cos;
+        strip[2 * pair + 1][j] = radius * at.sin;
+      }
+    }
+    for (size_t part = 0; part < 4; part++) {
+      size_t at = first + part * blocks;
+      size_t left = at < count ? count - at : 0;
+      if (left) memcpy(out + at, strip[part], (left < n ? left : n) * sizeof *out);
+    }
+  }
+}
+
+/* ---- parameters -------------------------------------------------------- */
+
+TARGET static void NAME(adam)(size_t n, const each_rates *r, const real *gradient,
+                              real *theta, real *m, real *v)
+{
+  real scale = r->scale, rate = r->rate, root = r->inverse_root;
+  SIMD
+  for (size_t i = 0; i < n; i++) {
+    real g = scale * gradient[i];
+    m[i] += (1 - ADAM_1) * (g - m[i]);
+    v[i] += (1 - ADAM_2) * (g * g - v[i]);
+    theta[i] += rate * m[i] / (real_root(v[i]) * root + ADAM_EPSILON);
+  }
+}
+
+TARGET static void NAME(sgd)(size_t n, const each_rates *r, const real *gradient,
+                             real *theta, real *m)
+{
+  real scale = r->scale, rate = r->rate, momentum = r->momentum;
+  SIMD
+  for (size_t i = 0; i < n; i++) {
+    m[i] = momentum * m[i] + scale * gradient[i];
+    theta[i] += rate * m[i];
+  }
+}
+
+TARGET static double NAME(squares)(size_t n, const real *a)
+{
+  real sum = 0;
+  SIMD_SUM(sum)
+  for (size_t i = 0; i < n; i++) sum += a[i] * a[i];
+  return (double) sum;
+}
+
+static const each_loops NAME(loops) = {
+  .activate = {
+    [ACTIVATION_IDENTITY] = NAME(identity), [ACTIVATION_RELU] = NAME(relu),
+    [ACTIVATION_LEAKY_RELU] = NAME(leaky_relu), [ACTIVATION_ELU] = NAME(elu),
+    [ACTIVATION_TANH] = NAME(hyperbolic_tangent), [ACTIVATION_SIGMOID] = NAME(sigmoid),
+    [ACTIVATION_SOFTPLUS] = NAME(softplus), [ACTIVATION_GELU] = NAME(gelu),
+    [ACTIVATION_SILU] = NAME(silu)
+  },
+  .multiply = NAME(multiply), .fill = NAME(fill), .sample = NAME(sample),
+  .compare_one = NAME(compare_one), .count = NAME(count),
+  .compare_each = NAME(compare_each), .latent_slopes = NAME(latent_slopes),
+  .normals = NAME(normals), .adam = NAME(adam), .sgd = NAME(sgd),
+  .squares = NAME(squares)
+};

@@ -1,0 +1,30 @@
+/* Adam (Kingma and Ba 2015, algorithm 1) and stochastic gradient ascent with momentum,
+ * for the training engine: theta climbs along the gradient of what is to be maximised. */
+#ifndef ELBO_OPTIMISER_H
+#define ELBO_OPTIMISER_H
+
+#include <stddef.h>
+
+#include "real.h"
+
+enum optimiser_kind { OPTIMISER_ADAM, OPTIMISER_SGD };
+
+typedef struct {
+  enum optimiser_kind kind;
+  double rate, momentum;      /* momentum is SGD's */
+  double clip;                /* the gradient is shortened to this norm if it is longer */
+} optimiser;
+
+/* After `steps` updates; m and v are Adam's moments, m SGD's velocity (v is not used). */
+typedef struct {
+  real *theta, *m, *v;
+  double steps;
+} optimiser_state;
+
+/* One update; returns the norm of the gradient before it was clipped. Work:
+ * optimiser_work() doubles. */
+double optimiser_climb(const optimiser *o, gemm_plan plan, size_t count,
+                       const real *gradient, optimiser_state *state, double *work);
+size_t optimiser_work(size_t count);
+
+#endif

@@ -1,0 +1,279 @@
+/* .Call entries for the deep VAE. Floats are held in raw vectors. */
+#include <limits.h>
+#include <string.h>
+
+#include "r_glue.h"
+#include "status.h"
+#include "vae_train.h"
+
+/* ---- arguments --------------------------------------------------------- */
+
+static const float *glue_floats(SEXP x, size_t count, const char *what)
+{
+  if (TYPEOF(x) != RAWSXP || (size_t) XLENGTH(x) != count * sizeof(float))
+    Rf_error("internal error: `%s` is not %.0f floats", what, (double) count);
+  return (const float *) RAW(x);
+}
+
+static vae_chain glue_chain(SEXP width, SEXP activation)
+{
+  vae_chain c = {.count = (size_t) Rf_xlength(width)};
+  if (TYPEOF(width) != INTSXP || TYPEOF(activation) != INTSXP ||
+      c.count > VAE_MOST_LAYERS || XLENGTH(activation) != XLENGTH(width))
+    Rf_error("internal error: a chain of layers is malformed");
+  for (size_t i = 0; i < c.count; i++) {
+    int w = INTEGER(width)[i], a = INTEGER(activation)[i];
+    if (w < 1 || w > 1 << 24 || a < 0 || a >= ACTIVATIONS)
+      Rf_error("internal error: a layer is out of range");
+    c.width[i] = (size_t) w;
+    c.activation[i] = (enum activation) a;
+  }
+  return c;
+}
+
+/* list(p, k, c, encoder, encoder_activation, decoder, decoder_activation, shared_d,
+ * noise, fixed_noise) */
+static vae_net glue_net(SEXP shape)
+{
+  vae_shape s = {
+    .p = glue_count(glue_element(shape, "p"), 1, 1 << 24, "p"),
+    .k = glue_count(glue_element(shape, "k"), 1, 1 << 24, "k"),
+    .c = glue_count(glue_element(shape, "c"), 0, 1 << 24, "c"),
+    .encoder = glue_chain(glue_element(shape, "encoder"),
+                          glue_element(shape, "encoder_activation")),
+    .decoder = glue_chain(glue_element(shape, "decoder"),
+                          glue_element(shape, "decoder_activation")),
+    .shared_d = glue_flag(glue_element(shape, "shared_d"), "shared_d"),
+    .noise = (enum vae_noise) glue_count(glue_element(shape, "noise"), 0, 2, "noise"),
+    .fixed_noise = glue_flag(glue_element(shape, "fixed_noise"), "fixed_noise")};
+  return vae_lay_out(&s);
+}
+
+/* list(n, x, fill, condition) */
+static vae_data glue_vae_data(SEXP data, const vae_net *net)
+{
+  const vae_shape *s = &net->shape;
+  vae_data d = {.n = glue_count(glue_element(data, "n"), 1, INT_MAX, "n")};
+  SEXP fill = glue_element(data, "fill"), condition = glue_element(data, "condition");
+  d.x = glue_floats(glue_element(data, "x"), d.n * s->p, "x");
+  if (fill != R_NilValue) d.fill = glue_floats(fill, s->p, "fill");
+  if (s->c > 0) d.condition = glue_floats(condition, d.n * s->c, "condition");
+  return d;
+}
+
+static rng_key glue_vae_key(SEXP key)
+{
+  if (TYPEOF(key) != INTSXP || XLENGTH(key) != 2)
+    Rf_error("internal error: `key` is not two integers");
+  return (rng_key) {{(uint32_t) INTEGER(key)[0], (uint32_t) INTEGER(key)[1]}};
+}
+
+static void take_interrupt(void)
+{
+  R_CheckUserInterrupt();
+}
+
+/* list(beta, free_bits, floor, samples, batch, key, threads) and, to train,
+ * optimiser, learning_rate, momentum, clip, weight_decay */
+static vae_training glue_training(SEXP set, int train)
+{
+  vae_training t = {
+    .model = {
+      .beta = (real) glue_number(glue_element(set, "beta"), "beta"),
+      .free_bits = (real) glue_number(glue_element(set, "free_bits"), "free_bits"),
+      .floor = (real) glue_number(glue_element(set, "floor"), "floor"),
+      .samples = glue_count(glue_element(set, "samples"), 1, INT_MAX, "samples"),
+      .plan = glue_plan((int) glue_count(glue_element(set, "threads"), 0, 4096, "threads"))},
+    .batch = glue_count(glue_element(set, "batch"), 1, INT_MAX, "batch"),
+    .key = glue_vae_key(glue_element(set, "key")), .poll = take_interrupt};
+  if (!train) return t;
+  t.climb = (optimiser) {
+    .kind = (enum optimiser_kind) glue_count(glue_element(set, "optimiser"), 0, 1,
+                                             "optimiser"),
+    .rate = glue_number(glue_element(set, "learning_rate"), "learning_rate"),
+    .momentum = glue_number(glue_element(set, "momentum"), "momentum"),
+    .clip = glue_number(glue_element(set, "clip"), "clip")};
+  t.decay = glue_number(glue_element(set, "weight_decay"), "weight_decay");
+  return t;
+}
+
+/* Work space for batches of set->batch, no more than n. */
+static real *glue_work(const vae_net *net, vae_training *set, size_t n, double **sums)
+{
+  if (set->batch > n) set->batch = n;
+  double width = 8.0 * ((double) net->widest + (double) net->shape.p + (double) net->shape.k)
+    * (VAE_MOST_LAYERS + 4.0);
+  if (width * (double) set->batch * (double) set->model.samples + (double) net->size > 1e15)
+    Rf_error("the model is too large: %.0f observations of %.0f samples at a time",
+             (double) set->batch, (double) set->model.samples);
+  *sums = glue_doubles(vae_epoch_sums(net, set->batch, set->model.samples));
+  return (real *) R_alloc(vae_epoch_work(net, set->batch, set->model.samples), sizeof(real));
+}
+
+/* ---- data and sizes ---------------------------------------------------- */
+
+SEXP C_vae_size(SEXP shape)
+{
+  return Rf_ScalarReal((double) glue_net(shape).size);
+}
+
+/* Numbers as floats, in a raw vector. */
+SEXP C_as_float(SEXP x)
+{
+  size_t count = (size_t) Rf_xlength(x);
+  const double *from = glue_matrix(x, count, 1, "x");
+  SEXP out = PROTECT(Rf_allocVector(RAWSXP, (R_xlen_t) (count * sizeof(float))));
+  float *to = (float *) RAW(out);
+  for (size_t i = 0; i < count; i++) to[i] = (float) from[i];
+  UNPROTECT(1);
+  return out;
+}
+
+SEXP C_as_double(SEXP x)
+{
+  if (TYPEOF(x) != RAWSXP || XLENGTH(x) % (R_xlen_t) sizeof(float))
+    Rf_error("internal error: `x` is not floats");
+  size_t count = (size_t) XLENGTH(x) / sizeof(float);
+  SEXP out = PROTECT(Rf_allocVector(REALSXP, (R_xlen_t) count));
+  const float *from = (const float *) RAW(x);
+  for (size_t i = 0; i < count; i++) REAL(out)[i] = (double) from[i];
+  UNPROTECT(1);
+  return out;
+}
+
+/* (x - mu) unit as floats, p x n, NaN where a cell is missing. */
+SEXP C_vae_data(SEXP x, SEXP mu, SEXP unit)
+{
+  elbo_data d = glue_data(x, mu, unit);
+  glue_check_sizes(d.n, d.p, 1, 0);
+  SEXP out = PROTECT(Rf_allocVector(RAWSXP, (R_xlen_t) (d.n * d.p * sizeof(float))));
+  data_floats(&d, (float *) RAW(out), glue_doubles(data_floats_work(&d)));
+  UNPROTECT(1);
+  return out;
+}
+
+SEXP C_fingerprint(SEXP x)
+{
+  if (TYPEOF(x) != RAWSXP) Rf_error("internal error: `x` is not raw");
+  uint64_t hash = vae_fingerprint((size_t) XLENGTH(x), RAW(x));
+  SEXP out = PROTECT(Rf_allocVector(RAWSXP, 8));
+  for (int i = 0; i < 8; i++) RAW(out)[i] = (Rbyte) (hash >> (8 * i) & 0xFFu);
+  UNPROTECT(1);
+  return out;
+}
+
+/* ---- training ---------------------------------------------------------- */
+
+static SEXP glue_terms(vae_terms t)
+{
+  static const char *names[] = {"reconstruction", "kl", "objective", "s2", "floored"};
+  double values[] = {t.reconstruction, t.kl, t.objective, t.s2, t.floored};
+  SEXP out = PROTECT(glue_list(names, 5));
+  for (int i = 0; i < 5; i++) SET_VECTOR_ELT(out, i, Rf_ScalarReal(values[i]));
+  UNPROTECT(1);
+  return out;
+}
+
+/* The state after one epoch from list(theta, m, v, steps). */
+SEXP C_vae_epoch(SEXP shape, SEXP data, SEXP state, SEXP epoch, SEXP settings)
+{
+  static const char *names[] = {"theta", "m", "v", "steps", "terms", "gradient_norm",
+                                "step", "status"};
+  vae_net net = glue_net(shape);
+  vae_data d = glue_vae_data(data, &net);
+  vae_training set = glue_training(settings, 1);
+  uint32_t number = (uint32_t) glue_count(epoch, 0, INT_MAX, "epoch");
+  SEXP out = PROTECT(glue_list(names, 8));
+  for (int i = 0; i < 3; i++) {
+    SEXP from = glue_element(state, names[i]);
+    glue_floats(from, i == 2 && set.climb.kind == OPTIMISER_SGD ? 0 : net.size, names[i]);
+    SET_VECTOR_ELT(out, i, Rf_duplicate(from));
+  }
+  optimiser_state at = {(real *) RAW(VECTOR_ELT(out, 0)), (real *) RAW(VECTOR_ELT(out, 1)),
+                        (real *) RAW(VECTOR_ELT(out, 2)),
+                        glue_number(glue_element(state, "steps"), "steps")};
+  vae_progress progress;
+  double *sums;
+  real *work = glue_work(&net, &set, d.n, &sums);
+  int status = vae_epoch(&net, &d, number, &set, &at, &progress, work, sums,
+                         glue_ints(d.n));
+  SET_VECTOR_ELT(out, 3, Rf_ScalarReal(at.steps));
+  SET_VECTOR_ELT(out, 4, glue_terms(progress.terms));
+  SET_VECTOR_ELT(out, 5, Rf_ScalarReal(progress.gradient_norm));
+  SET_VECTOR_ELT(out, 6, Rf_ScalarReal((double) progress.step));
+  SET_VECTOR_ELT(out, 7, Rf_ScalarInteger(status));
+  UNPROTECT(1);
+  return out;
+}
+
+/* ---- what a model says ------------------------------------------------- */
+
+/* Terms of each observation, and their means; `error`: p sums. */
+SEXP C_vae_evaluate(SEXP shape, SEXP data, SEXP theta, SEXP epoch, SEXP settings)
+{
+  static const char *names[] = {"reconstruction", "kl", "weighted", "error",
+                                "kl_dimensions", "terms"};
+  vae_net net = glue_net(shape);
+  vae_data d = glue_vae_data(data, &net);
+  vae_training set = glue_training(settings, 0);
+  const float *at = glue_floats(theta, net.size, "theta");
+  uint32_t number = (uint32_t) glue_count(epoch, 0, INT_MAX, "epoch");
+  size_t lengths[] = {d.n, d.n, d.n, net.shape.p, net.shape.k};
+  SEXP out = PROTECT(glue_list(names, 6));
+  for (int i = 0; i < 5; i++)
+    SET_VECTOR_ELT(out, i, Rf_allocVector(REALSXP, (R_xlen_t) lengths[i]));
+  vae_observed to = {REAL(VECTOR_ELT(out, 0)), REAL(VECTOR_ELT(out, 1)),
+                     REAL(VECTOR_ELT(out, 2)), REAL(VECTOR_ELT(out, 3))};
+  double *sums;
+  real *work = glue_work(&net, &set, d.n, &sums);
+  memset(to.error, 0, net.shape.p * sizeof *to.error);
+  vae_terms terms = vae_evaluate(&net, at, &d, number, &set, &to,
+                                 REAL(VECTOR_ELT(out, 4)), work, sums);
+  SET_VECTOR_ELT(out, 5, glue_terms(terms));
+  UNPROTECT(1);
+  return out;
+}
+
+/* Means and variances of q(z | x), k x n. */
+SEXP C_vae_encode(SEXP shape, SEXP data, SEXP theta, SEXP settings)
+{
+  static const char *names[] = {"mean", "variance"};
+  vae_net net = glue_net(shape);
+  vae_data d = glue_vae_data(data, &net);
+  vae_training set = glue_training(settings, 0);
+  const float *at = glue_floats(theta, net.size, "theta");
+  SEXP out = PROTECT(glue_list(names, 2));
+  for (int i = 0; i < 2; i++)
+    SET_VECTOR_ELT(out, i, Rf_allocMatrix(REALSXP, (int) net.shape.k, (int) d.n));
+  double *sums;
+  real *work = glue_work(&net, &set, d.n, &sums);
+  vae_posterior(&net, at, &d, &set, REAL(VECTOR_ELT(out, 0)), REAL(VECTOR_ELT(out, 1)),
+                work, sums);
+  UNPROTECT(1);
+  return out;
+}
+
+/* Means and, if `variance`, noise variances of p(x | z), p x n, for z (k x n). */
+SEXP C_vae_decode(SEXP shape, SEXP z, SEXP condition, SEXP theta, SEXP variance,
+                  SEXP settings)
+{
+  static const char *names[] = {"mean", "variance"};
+  vae_net net = glue_net(shape);
+  vae_training set = glue_training(settings, 0);
+  size_t k = net.shape.k, n = (size_t) Rf_xlength(z) / k;
+  const double *from = glue_matrix(z, k, n, "z");
+  const float *at = glue_floats(theta, net.size, "theta"), *given = NULL;
+  if (net.shape.c > 0) given = glue_floats(condition, n * net.shape.c, "condition");
+  int both = glue_flag(variance, "variance");
+  if (n > INT_MAX) Rf_error("internal error: `z` has too many columns");
+  SEXP out = PROTECT(glue_list(names, 2));
+  for (int i = 0; i < 1 + both; i++)
+    SET_VECTOR_ELT(out, i, Rf_allocMatrix(REALSXP, (int) net.shape.p, (int) n));
+  double *sums;
+  set.model.samples = 1;
+  real *work = glue_work(&net, &set, n ? n : 1, &sums);
+  vae_generate(&net, at, n, from, given, &set, REAL(VECTOR_ELT(out, 0)),
+               both ? REAL(VECTOR_ELT(out, 1)) : NULL, work, sums);
+  UNPROTECT(1);
+  return out;
+}

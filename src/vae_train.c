@@ -1,0 +1,128 @@
+/* Training of deep VAEs; see vae_train.h for the contract. */
+#include <math.h>
+#include <string.h>
+
+#include "each.h"
+#include "status.h"
+#include "vae_train.h"
+
+/* Noise and gradient first, then what the model needs. */
+size_t vae_epoch_work(const vae_net *net, size_t batch, size_t samples)
+{
+  return net->shape.k * batch * samples + net->size + vae_work(net, batch, samples);
+}
+
+size_t vae_epoch_sums(const vae_net *net, size_t batch, size_t samples)
+{
+  return vae_sums(batch, samples) + net->shape.k + optimiser_work(net->size);
+}
+
+/* Noise of the batch's observations, the samples of one n columns apart. */
+static void draw(const vae_net *net, const vae_training *set, uint32_t epoch,
+                 const vae_batch *batch, real *noise)
+{
+  size_t k = net->shape.k;
+  for (size_t s = 0; s < set->model.samples; s++)
+    each_normals(set->model.plan, set->key, epoch, batch->rows, batch->first, (uint32_t) s,
+                 k, batch->n, noise + s * k * batch->n);
+}
+
+static void add_terms(vae_terms *to, vae_terms from, double share)
+{
+  to->reconstruction += share * from.reconstruction;
+  to->kl += share * from.kl;
+  to->objective += share * from.objective;
+  to->s2 += share * from.s2;
+  to->floored += share * from.floored;
+}
+
+int vae_epoch(const vae_net *net, const vae_data *data, uint32_t epoch,
+              const vae_training *set, optimiser_state *state, vae_progress *progress,
+              real *work, double *sums, int *order)
+{
+  size_t n = data->n, most = set->batch < n ? set->batch : n, steps = (n + most - 1) / most;
+  real *noise = work, *gradient = noise + net->shape.k * most * set->model.samples;
+  real *rest = gradient + net->size;
+  double *kl_j = sums, *squares = kl_j + net->shape.k;
+  double *more = squares + optimiser_work(net->size);
+  *progress = (vae_progress) {.step = 0};
+  rng_permutation(set->key, epoch, n, order);
+  for (size_t i = 0; i < n; i += most) {
+    vae_batch batch = {data, order + i, 0, n - i < most ? n - i : most, noise};
+    if (set->poll) set->poll();
+    draw(net, set, epoch, &batch, noise);
+    vae_terms terms = vae_gradient(net, state->theta, &batch, &set->model, kl_j, gradient,
+                                   rest, more);
+    if (set->decay > 0.0)
+      vae_decay(net, (real) (1.0 - set->climb.rate * set->decay), state->theta);
+    double norm = optimiser_climb(&set->climb, set->model.plan, net->size, gradient, state,
+                                  squares);
+    progress->step++;
+    if (!isfinite(terms.objective) || !isfinite(norm)) return ELBO_NOT_FINITE;
+    add_terms(&progress->terms, terms, (double) batch.n / (double) n);
+    progress->gradient_norm += norm / (double) steps;
+  }
+  return ELBO_OK;
+}
+
+vae_terms vae_evaluate(const vae_net *net, const real *theta, const vae_data *data,
+                       uint32_t epoch, const vae_training *set, const vae_observed *to,
+                       double *kl_j, real *work, double *sums)
+{
+  size_t n = data->n, k = net->shape.k, most = set->batch < n ? set->batch : n;
+  real *noise = work, *rest = noise + k * most * set->model.samples;
+  double *part = sums, *more = part + k;
+  vae_terms mean = {0.0, 0.0, 0.0, 0.0, 0.0};
+  memset(kl_j, 0, k * sizeof *kl_j);
+  for (size_t i = 0; i < n; i += most) {
+    vae_batch batch = {data, NULL, i, n - i < most ? n - i : most, noise};
+    double share = (double) batch.n / (double) n;
+    if (set->poll) set->poll();
+    draw(net, set, epoch, &batch, noise);
+    vae_observed here = {to->reconstruction + i, to->kl + i, to->weighted + i, to->error};
+    add_terms(&mean, vae_observe(net, theta, &batch, &set->model, &here, part, rest, more),
+              share);
+    for (size_t j = 0; j < k; j++) kl_j[j] += share * part[j];
+  }
+  return mean;
+}
+
+void vae_posterior(const vae_net *net, const real *theta, const vae_data *data,
+                   const vae_training *set, double *mean, double *d, real *work,
+                   double *sums)
+{
+  size_t n = data->n, k = net->shape.k, most = set->batch < n ? set->batch : n;
+  for (size_t i = 0; i < n; i += most) {
+    vae_batch batch = {data, NULL, i, n - i < most ? n - i : most, NULL};
+    if (set->poll) set->poll();
+    vae_encode(net, theta, &batch, &set->model, mean + i * k, d + i * k, work, sums);
+  }
+}
+
+void vae_generate(const vae_net *net, const real *theta, size_t n, const double *z,
+                  const real *condition, const vae_training *set, double *g, double *s2,
+                  real *work, double *sums)
+{
+  const vae_shape *s = &net->shape;
+  size_t most = set->batch < n ? set->batch : n;
+  for (size_t i = 0; i < n; i += most) {
+    size_t m = n - i < most ? n - i : most;
+    if (set->poll) set->poll();
+    vae_decode(net, theta, m, z + i * s->k, condition ? condition + i * s->c : NULL,
+               &set->model, g + i * s->p, s2 ? s2 + i * s->p : NULL, work, sums);
+  }
+}
+
+/* Eight bytes at a time, mixed as in FNV-1a with a rotation. */
+uint64_t vae_fingerprint(size_t bytes, const unsigned char *data)
+{
+  const uint64_t prime = 0x100000001B3u;
+  uint64_t hash = 0xCBF29CE484222325u ^ (uint64_t) bytes;
+  for (size_t i = 0; i < bytes; i += 8) {
+    uint64_t word = 0;
+    memcpy(&word, data + i, bytes - i < 8 ? bytes - i : 8);
+    hash = (hash ^ word) * prime;
+    hash ^= hash >> 29;
+  }
+  return hash;
+}
