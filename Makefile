@@ -30,8 +30,7 @@ ctest: ## run the tests of the C core alone, without R
 sanitize: ## run C tests and fuzzers under the address and undefined-behaviour sanitisers
 	@sh ctests/run.sh sanitize
 
-threads: ## run C tests of what uses several threads under the thread sanitiser
-	@$(SETUP) threads
+threads: ## run the C tests of what uses several threads under the thread sanitiser
 	@sh ctests/run.sh threads
 
 torture: ## run tests/torture.R with garbage collected at every allocation

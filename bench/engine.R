@@ -1,29 +1,20 @@
 # Rates of the package's own matrix products, float and double, beside those of R's
-# BLAS, with one thread and with two; and ppca() on both.
+# BLAS, with one thread and with two; and ppca() with the package's products, with R's
+# BLAS, and on an R with the reference BLAS and LAPACK, where these are installed too.
 #
 #   Rscript bench/engine.R [directory of the MNIST files]
 #
-# Prints a table and writes bench/results/engine.csv. The rates are of a small C
-# program, bench/shared/gemm_rates.c, that is compiled with src/gemm.c as the package
-# is. Each is the best of 25 runs.
+# Prints a table and writes bench/results/engine.csv. The products are those of a deep VAE
+# (784 features, layers of 512 and 256, 200 latent dimensions) for batches of 100, 500 and
+# 1,000, by a small C program, bench/shared/gemm_rates.c, that is compiled with
+# src/gemm.c as the package is. Each rate is the best of 25 runs.
 
 library(elbo)
 source("bench/shared/timing.R")
+source("bench/shared/programs.R")
 
-config <- function(what) system2(file.path(R.home("bin"), "R"), c("CMD", "config", what), stdout = TRUE)
-program <- tempfile("gemm_rates")
-status <- system(paste(config("CC"), "-O2 -fopenmp -Isrc bench/shared/gemm_rates.c src/gemm.c src/threads.c -o",
-                       program, "-lm -ldl -lpthread"))
-stopifnot(status == 0)
-blas <- extSoftVersion()[["BLAS"]]
-
-rates <- function(threads) {
-  Sys.setenv(OPENBLAS_NUM_THREADS = threads)
-  on.exit(Sys.unsetenv("OPENBLAS_NUM_THREADS"))
-  utils::read.csv(text = system2(program, c(threads, blas), stdout = TRUE))
-}
 for (threads in 1:2) {
-  table <- rates(threads)
+  table <- do.call(rbind, lapply(c(100, 500, 1000), rates, threads))
   for (type in c("float", "double")) {
     part <- table[table$type == type, ]
     case <- sprintf("%s products, %d thread%s", type, threads, if (threads > 1) "s" else "")
@@ -41,15 +32,25 @@ for (threads in 1:2) {
 }
 
 if (!is.null(mnist)) {
-  x <- read_idx(file.path(mnist, "train-images-idx3-ubyte.gz")) / 255
+  read <- sprintf("x <- elbo::read_idx(%s) / 255; library(elbo)",
+                  deparse(file.path(mnist, "train-images-idx3-ubyte.gz")))
+  fastest <- paste(read, "cat(min(replicate(3, system.time(%s)[[3]])))", sep = "; ")
   case <- "ppca() of MNIST 60,000 x 784, k = 50"
   cat("\n", case, "\n", sep = "")
-  own <- seconds(ppca(x, 50))
-  options(elbo.blas = "R")
-  other <- seconds(ppca(x, 50))
-  options(elbo.blas = NULL)
+  own <- in_other_r(sprintf(fastest, "ppca(x, 50)"))
   report(case, "products by the package", own)
-  report(case, "products by R's BLAS", other)
+  report(case, "products by R's BLAS",
+         in_other_r(sprintf(fastest, "{options(elbo.blas = 'R'); ppca(x, 50)}")))
+  reference <- reference_libraries()
+  if (length(reference)) {
+    stock <- in_other_r(sprintf(fastest, "ppca(x, 50)"), reference)
+    slow <- in_other_r(paste(read, "cat(system.time(prcomp(x, rank. = 50))[[3]])", sep = "; "),
+                       reference)
+    report(case, "on R with the reference BLAS and LAPACK", stock)
+    report(case, "that / on R with its own", stock / own, "<= 1.5", "x")
+    report(case, "prcomp(x, rank. = 50) with the reference BLAS", slow)
+    report(case, "prcomp / ppca with the reference BLAS", slow / stock, ">= 80", "x")
+  }
 }
 
 save_report("engine")

@@ -6,7 +6,8 @@
 #   tools/setup.sh run        R, a C compiler, an optimised BLAS, cli: for `make demo`
 #   tools/setup.sh test       also what the tests, the manual pages and R CMD check need
 #   tools/setup.sh valgrind   as run, and valgrind
-#   tools/setup.sh bench      as run, and pcaMethods, which the timings compare with
+#   tools/setup.sh bench      as run, and what the timings compare with: pcaMethods,
+#                             PyTorch, the reference BLAS
 set -eu
 cd "$(dirname "$0")/.."
 level=${1:-run}
@@ -52,6 +53,20 @@ blas_is_optimised() {
   esac
 }
 
+has_torch() {
+  for python in python3 /usr/bin/python3; do
+    have $python && $python -c 'import torch' >/dev/null 2>&1 && return 0
+  done
+  return 1
+}
+
+has_reference_blas() {
+  for file in /usr/lib/blas/libblas.so.3 /usr/lib/*/blas/libblas.so.3; do
+    [ -e "$file" ] && return 0
+  done
+  return 1
+}
+
 # Sets missing to the groups of package_names() that are lacking.
 look() {
   missing=''
@@ -65,6 +80,10 @@ look() {
   for program in $programs; do
     have "$program" || missing="$missing $program"
   done
+  if [ "$level" = bench ]; then
+    has_torch || missing="$missing torch"
+    has_reference_blas || missing="$missing reference"
+  fi
 }
 
 # ---- How to get the rest ----
@@ -80,12 +99,16 @@ package_names() {
     apt-get:R) echo r-base-core ;;
     apt-get:toolchain) echo build-essential gfortran libblas-dev liblapack-dev ;;
     apt-get:blas) echo libopenblas0-pthread ;;
+    apt-get:torch) echo python3-torch ;;
+    apt-get:reference) echo libblas3 liblapack3 ;;
     dnf:R) echo R-core R-core-devel ;;
     dnf:toolchain) echo R-core-devel gcc gcc-c++ gcc-gfortran make libxml2-devel libasan libubsan ;;
     dnf:blas) echo flexiblas-openblas-openmp ;;
+    dnf:torch) echo python3-torch ;;
     pacman:R) echo r ;;
     pacman:toolchain) echo base-devel gcc-fortran libxml2 ;;
     pacman:blas) echo blas-openblas ;;
+    pacman:torch) echo python-pytorch ;;
     pacman:pandoc) echo pandoc-cli ;;
     zypper:R) echo R-base ;;
     zypper:toolchain) echo R-base-devel gcc gcc-c++ gcc-fortran make libxml2-devel ;;
@@ -98,6 +121,8 @@ package_names() {
     brew:toolchain) echo gcc ;;
     brew:blas) echo openblas ;;
     brew:tidy) echo tidy-html5 ;;
+    *:reference) ;;
+    *:torch) ;;
     *) echo "$1" ;;
   esac
 }
@@ -212,6 +237,7 @@ fi
 for program in $programs; do
   have "$program" || say "$program is not here; what needs it will fail or be skipped."
 done
+case $missing in *torch*) say 'PyTorch is not here; bench/vae.R leaves it out.' ;; esac
 case " $r_missing " in
   *' testthat '*) die 'the R tests need testthat (3.0.0 or newer), which could not be installed.' ;;
   '  ') ;;
