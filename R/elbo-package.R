@@ -22,3 +22,5 @@
 #' @keywords internal
 #' @useDynLib elbo, .registration = TRUE
 NULL
+
+.onUnload <- function(libpath) library.dynam.unload("elbo", libpath)

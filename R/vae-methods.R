@@ -12,7 +12,7 @@ vae_rows <- function(object, newdata, condition = NULL, env = parent.frame(2)) {
   }
   data <- conform(object, newdata)
   if (nrow(data$x) < 1) abort_arg("newdata", "have at least 1 row", 0)
-  code <- encode_condition(condition, nrow(data$x), object$condition)$code
+  code <- condition_code(object, condition, nrow(data$x))
   c(data, list(floats = vae_floats(data$x, code, integer(0), object$shift, object$unit,
                                    unname(object$mean))))
 }
@@ -69,6 +69,9 @@ to_user <- function(object, y, names = NULL) {
 }
 
 condition_code <- function(object, condition, n) {
+  if (is.null(object$condition) && !is.null(condition)) {
+    abort_arg("condition", "be left out: the model has none")
+  }
   encode_condition(condition, n, object$condition)$code
 }
 
@@ -435,8 +438,7 @@ in_data_units <- function(object, l, weights, bias) {
 #' Refit a deep VAE, or continue its training
 #'
 #' With `epochs`, training goes on up to that many epochs in all, bit for bit as if it had
-#' never stopped (a schedule in `control` that depends on the number of epochs is what it
-#' was). Other arguments change the call, as [stats::update()] does, and fit anew. The
+#' never stopped; where `patience` had stopped it, patience begins anew. Other arguments change the call, as [stats::update()] does, and fit anew. The
 #' data are those in the fit (`keep_data = TRUE`) or are looked up under the name used in
 #' the call.
 #'
@@ -458,7 +460,10 @@ update.vae <- function(object, ..., epochs = NULL) {
   if (goes_on && object$iterations >= settings$epochs) return(object)
   control <- do.call(train_control, settings[!vapply(settings, is.null, logical(1))])
   shown <- if (!is.null(epochs)) changed_control(object$call$control, epochs)
-  if (goes_on) control$resume <- object
+  if (goes_on) {
+    if (isTRUE(object$converged)) object$state$idle <- 0L      # patience begins anew
+    control$resume <- object
+  }
   refit(object, changed, vae, control, shown, parent.frame())
 }
 

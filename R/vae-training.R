@@ -216,7 +216,8 @@ resume_vae <- function(path, call, values, control, env) {
   }
   settings <- do.call(train_control, settings[!vapply(settings, is.null, logical(1))])
   settings$resume <- fit
-  if (fit$iterations >= settings$epochs) return(fit)
+  settled <- isTRUE(fit$converged) && identical(settings$patience, fit$control$patience)
+  if (fit$iterations >= settings$epochs || settled) return(fit)
   changed <- as.list(call)[intersect(names(call), c("x", "condition", "validation", "data"))]
   refit(fit, changed, vae, settings, NULL, env)
 }

@@ -39,6 +39,7 @@ enum {
   KC_BYTES = 1536, MC_BYTES = 1024, NC = 1536, ALIGNED = 64,
   THREAD_SPACE = MC_BYTES / sizeof(float) * KC_BYTES + KC_BYTES * NC
 };
+_Static_assert(MC_BYTES % 128 == 0 && NC % 12 == 0, "blocks are whole tiles");
 
 size_t gemm_space(int threads)
 {
@@ -50,6 +51,16 @@ size_t gemm_space(int threads)
 static char *aligned(void *space)
 {
   return (char *) space + (ALIGNED - (uintptr_t) space % ALIGNED) % ALIGNED;
+}
+
+/* Brings memory to the cache that may be read soon; nothing need be there. */
+static inline void fetch(uintptr_t address)
+{
+#ifdef __GNUC__
+  __builtin_prefetch((const void *) address);
+#else
+  (void) address;
+#endif
 }
 
 /* ---- both types -------------------------------------------------------- */

@@ -64,6 +64,34 @@ static NAME(kernel) NAME(choose)(enum gemm_kernel which)
 
 /* ---- packing ----------------------------------------------------------- */
 
+/* scale * x (width), by fours: compilers make vectors of those, and not of any width.
+ * What follows x is the next panel's, whose lines of the cache are fetched ahead. */
+static inline void NAME(pack_line)(size_t width, REAL scale, const REAL *restrict x,
+                                   REAL *restrict out)
+{
+  size_t j = 0;
+  fetch((uintptr_t) x + width * sizeof(REAL));
+  fetch((uintptr_t) x + (2 * width - 1) * sizeof(REAL));
+  for (; j + 4 <= width; j += 4)
+    for (size_t t = 0; t < 4; t++) out[j + t] = scale * x[j + t];
+  for (; j < width; j++) out[j] = scale * x[j];
+}
+
+/* 16 columns of a full panel, so that cache lines are read once; two lines at a time:
+ * all widths are even. */
+static inline void NAME(pack_square)(size_t width, REAL scale, const REAL *restrict x,
+                                     size_t line, size_t step, REAL *restrict out)
+{
+  for (size_t j = 0; j < width; j += 2) {
+    const REAL *even = x + j * line, *odd = even + line;
+    REAL *to = out + j;
+    for (size_t t = 0; t < 16; t++, to += width) {
+      to[0] = scale * even[t * step];
+      to[1] = scale * odd[t * step];
+    }
+  }
+}
+
 /* `count` lines, each of k numbers: line i starts at x + i * line and goes on by
  * `step`. Out: panels of `width` lines, k columns of them each; the last is filled up
  * with zeros. */
@@ -73,17 +101,11 @@ static void NAME(pack)(size_t width, size_t count, size_t k, REAL scale,
   for (size_t i = 0; i < count; i += width, out += width * k) {
     size_t w = count - i < width ? count - i : width, l = 0;
     const REAL *from = x + i * line;
-    if (w == width && line == 1) {
-      for (; l < k; l++)
-        for (size_t j = 0; j < width; j++)
-          out[l * width + j] = scale * from[j + l * step];
-      continue;
-    }
-    if (w == width)           /* in blocks of 16, so that cache lines are read once */
+    if (w == width && line == 1)
+      for (; l < k; l++) NAME(pack_line)(width, scale, from + l * step, out + l * width);
+    else if (w == width)
       for (; l + 16 <= k; l += 16)
-        for (size_t j = 0; j < width; j++)
-          for (size_t t = 0; t < 16; t++)
-            out[(l + t) * width + j] = scale * from[j * line + (l + t) * step];
+        NAME(pack_square)(width, scale, from + l * step, line, step, out + l * width);
     for (; l < k; l++) {
       for (size_t j = 0; j < w; j++)
         out[l * width + j] = scale * from[j * line + l * step];

@@ -57,13 +57,19 @@ plot(world$fit)
 plot(posterior_collapse(world$fit))
 graphics::par(old)
 invisible(grDevices::dev.off())
+deep <- between(readme, "vae")
+readme <- fill(readme, "vae", c("```r", run(deep[!grepl("^```", deep)], world), "```"))
+grDevices::png("man/figures/README-vae.png", width = 1000, height = 310, res = 100)
+plot_images(world$new, c(28, 28), ncol = 10, limits = c(0, 1))
+invisible(grDevices::dev.off())
 readme <- fill(readme, "demo", c("```text", sub(" +$", "", demo), "```"))
 # The tables that the scripts in bench/ wrote when they were last run.
-timings <- function(names = c("ppca", "linear_vae")) {
+timings <- function(names = c("ppca", "linear_vae", "engine", "vae")) {
   d <- do.call(rbind, lapply(file.path("bench/results", paste0(names, ".csv")), utils::read.csv))
   growth <- d[d$case == "growth" & grepl("~ n", d$what), ]
   d <- d[d$case != "growth", ]
-  unit <- c(s = " s", ms = " ms", MB = " MB", x = " times", "GFlop/s" = " GFlop/s")[d$unit]
+  unit <- c(s = " s", ms = " ms", MB = " MB", x = " times", times = " times",
+            "GFlop/s" = " GFlop/s")[d$unit]
   value <- paste0(trimws(formatC(d$value, digits = 3, format = "fg")),
                   ifelse(is.na(unit), "", unit))
   case <- ifelse(c(FALSE, d$case[-1] == d$case[-nrow(d)]), "", d$case)
