@@ -121,7 +121,7 @@ draw_kl <- function(data, ..., xlab = kl_axis_label(data), ylab = KL_LABEL,
   draw_frame(table$rank, table$kl, type = "n", xlab = xlab, ylab = ylab, ylim = ylim,
              xlim = xlim, xaxt = if (is.null(names)) xaxt else "n", ...)
   if (!is.null(names) && xaxt != "n") {
-    graphics::axis(1, table$rank, names, mgp = c(3.1, 0.6, 0), tcl = -0.3)
+    name_axis(table$rank, names, xlim)
   }
   size <- point_size(nrow(table), 60)
   col <- data$colours[table$state]

@@ -283,6 +283,14 @@ count_ticks <- function(x) {
   if (all(x == round(x)) && diff(reach) %in% 1:8) c(reach, diff(reach))
 }
 
+# An x axis of names, as small as they need to be for none to be left out.
+name_axis <- function(at, names, xlim) {
+  graphics::axis(1, at, FALSE, tcl = -0.3)
+  room <- 0.8 * graphics::par("pin")[1] / diff(xlim) / max(graphics::strwidth(names, "inches"))
+  graphics::mtext(names, 1, 0.6, at = at,
+                  cex = graphics::par("cex") * max(0.5, min(1, room)))
+}
+
 # In the functions below, arguments behind `...` are defaults that the user's
 # graphical parameters override.
 
@@ -780,7 +788,7 @@ gg_history <- function(history) {
   notes <- c(if (!is.null(final)) paste("Cross:", final$label), history$note)
   ggplot2::ggplot(curves, ggplot2::aes(x = .data[["iteration"]], y = .data[["value"]],
                                        colour = .data[["series"]])) +
-    ggplot2::geom_line() +
+    (if (steps > 1) ggplot2::geom_line()) +
     (if (steps <= 200) ggplot2::geom_point(size = 2 * point_size(steps, 40))) +
     (if (!is.null(final)) {
       ggplot2::geom_point(data = final, colour = "black", shape = 4, size = 2, stroke = 1)

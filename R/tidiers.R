@@ -9,14 +9,20 @@
 #' row about the whole model, `augment()` the data with what the model says
 #' about each row.
 #'
-#' @param x a fitted [ppca()], [linear_vae()] or [linear_ae()] model, or the
+#' @param x a fitted [ppca()], [linear_vae()], [linear_ae()] or [vae()] model, or the
 #'   result of [select_rank()], [posterior_collapse()] or [stability()].
 #' @param matrix `"loadings"`, `"scores"` (posterior means of the observations, or
 #'   their latent positions) or `"values"` (eigenvalues); where there is one,
-#'   `"encoder"` (V); for a linear VAE `"dimensions"`.
+#'   `"encoder"` (V); for a linear VAE `"dimensions"`. For a deep VAE `"dimensions"`,
+#'   `"history"` or `"layers"`.
 #' @param data the data to add columns to: a data frame or matrix with the
 #'   features of the fit, in which other columns are kept. With `NULL`, a data
-#'   frame of the scores that are in the fit.
+#'   frame of the scores that are in the fit; for a deep VAE, which holds none, of all the
+#'   new columns for the rows that it was trained on, found as for
+#'   [predict()][predict.vae].
+#' @param samples for a deep VAE: number of samples of z for each row, with which the
+#'   reconstruction term is estimated.
+#' @param condition for a deep VAE with a condition: that of the rows of `data`.
 #' @param ... unused.
 #' @return A data frame.
 #'   * `tidy()` of a model, `"loadings"`: `feature` (name, or column number if
@@ -28,7 +34,9 @@
 #'     observations, in nats), `posterior_variance` (D), `active_variance` (of the
 #'     posterior mean over the observations), `length2` (squared length of its
 #'     column of W), and `eigenvalue` and `predicted_kl` as in
-#'     [posterior_collapse()].
+#'     [posterior_collapse()]; for a deep VAE `component` and `kl`. `"history"`: that of
+#'     the fit, a row for each epoch, see [vae()]. `"layers"`, from encoder to decoder:
+#'     `layer`, `inputs`, `outputs` (0 inputs for a vector), `activation`, `parameters`.
 #'   * `tidy()` of a choice of rank: its `table`, and whether the row is
 #'     `chosen`. Of posterior collapse: its `dimensions`, with `component`. Of
 #'     stability: its columns.
@@ -37,11 +45,17 @@
 #'     `sigma2`, `elbo`, `reconstruction`, `kl` (per observation), `logLik`, `AIC`,
 #'     `BIC`, `df`, `nobs`, `beta`, `optimizer`, `converged` (`NA` for `"adam"`),
 #'     `iterations`. Of a linear autoencoder: `n`, `p`, `k`, `penalty`, `loss`,
-#'     `error` (per observation), `nobs`, `optimizer`, `converged`, `iterations`.
+#'     `error` (per observation), `nobs`, `optimizer`, `converged`, `iterations`. Of a
+#'     deep VAE: `n`, `p`, `k`, `sigma2` (the mean, where there are several), `elbo`,
+#'     `reconstruction`, `kl`, `log_jacobian` (per observation), `validation` (ELBO of the
+#'     validation data at the weights of the fit, `NA` without), `df` (weights), `nobs`,
+#'     `beta`, `optimizer`, `converged` (`TRUE` where `patience` ended training, otherwise
+#'     `NA`), `iterations` (epochs), `best_epoch`.
 #'   * `augment()`: `data` with the posterior means `.z1` to `.zk` and, unless
 #'     `data` is `NULL`, the log density `.loglik` of the observed cells of each
-#'     row, in nats; for a linear VAE the `.elbo`, `.reconstruction` and `.kl` of
-#'     each row instead, see [elbo()].
+#'     row, in nats; for a linear or deep VAE the `.elbo`, `.reconstruction` and `.kl` of
+#'     each row instead, see [elbo()]. A deep VAE's `.reconstruction` is an estimate, from
+#'     R's random numbers.
 #' @examples
 #' if (requireNamespace("generics", quietly = TRUE)) {
 #'   fit <- ppca(iris[1:4], k = 2)
@@ -56,6 +70,14 @@
 #'   print(generics::glance(vae))
 #'   print(head(generics::augment(vae, iris)))
 #'   print(generics::tidy(posterior_collapse(vae)))
+#'
+#'   set.seed(1)
+#'   deep <- vae(iris[1:4], k = 2, encoder = 8, activation = "tanh",
+#'               control = train_control(epochs = 5, batch_size = 30))
+#'   print(generics::tidy(deep))
+#'   print(generics::tidy(deep, "history"))
+#'   print(generics::glance(deep))
+#'   print(head(generics::augment(deep, iris, samples = 10)))
 #' }
 #' @name tidiers
 NULL
@@ -106,6 +128,19 @@ tidy.linear_ae <- function(x, matrix = c("loadings", "scores", "values", "encode
   check_dots_empty(...)
   matrix <- check_choice(matrix, "matrix", c("loadings", "scores", "values", "encoder"))
   if (matrix == "encoder") long_form(t(x$V), "feature") else tidy.ppca(x, matrix)
+}
+
+#' @rdname tidiers
+#' @exportS3Method generics::tidy
+tidy.vae <- function(x, matrix = c("dimensions", "history", "layers"), ...) {
+  check_dots_empty(...)
+  matrix <- check_choice(matrix, "matrix", c("dimensions", "history", "layers"))
+  switch(matrix,
+    dimensions = data.frame(component = seq_along(x$kl_dimensions),
+                            kl = unname(x$kl_dimensions)),
+    history = x$history,
+    layers = data.frame(summary(x)$layers, row.names = NULL)
+  )
 }
 
 #' @rdname tidiers
@@ -169,6 +204,18 @@ glance.linear_ae <- function(x, ...) {
 }
 
 #' @rdname tidiers
+#' @exportS3Method generics::glance
+glance.vae <- function(x, ...) {
+  check_dots_empty(...)
+  validation <- x$history$validation[match(x$best_epoch, x$history$epoch)]
+  data.frame(n = x$n, p = x$p, k = x$k, sigma2 = mean(x$sigma2), elbo = x$elbo,
+             reconstruction = x$reconstruction, kl = x$kl, log_jacobian = x$log_jacobian,
+             validation = if (is.null(validation)) NA_real_ else validation, df = x$df,
+             nobs = stats::nobs(x), beta = x$beta, optimizer = x$optimizer,
+             converged = x$converged, iterations = x$iterations, best_epoch = x$best_epoch)
+}
+
+#' @rdname tidiers
 #' @exportS3Method generics::augment
 augment.ppca <- function(x, data = NULL, ...) {
   check_dots_empty(...)
@@ -192,6 +239,21 @@ augment.linear_vae <- function(x, data = NULL, ...) {
   add_columns(data, seen$mean, data.frame(.elbo = terms$elbo,
                                           .reconstruction = terms$reconstruction,
                                           .kl = terms$kl))
+}
+
+#' @rdname tidiers
+#' @exportS3Method generics::augment
+augment.vae <- function(x, data = NULL, samples = 1, condition = NULL, ...) {
+  check_dots_empty(...)
+  samples <- check_count(samples, "samples")
+  rows <- vae_rows(x, data, condition, parent.frame(), "data")
+  z <- encode_rows(x, rows)$mean
+  seen <- observe_vae(x, rows, samples)
+  terms <- elbo_table(x, rows, seen$reconstruction, seen$kl, "observation")
+  more <- data.frame(.elbo = terms$elbo, .reconstruction = terms$reconstruction,
+                     .kl = terms$kl)
+  if (is.null(data)) return(cbind(latent_columns(z), more))
+  add_columns(data, z, more)
 }
 
 latent_columns <- function(z) {

@@ -4,28 +4,27 @@
 
 # The rows that a method is about, with their condition, as the C code takes them: those
 # given, or else those that the model was trained on.
-vae_rows <- function(object, newdata, condition = NULL, env = parent.frame(2)) {
+vae_rows <- function(object, newdata, condition = NULL, env = parent.frame(2),
+                     arg = "newdata") {
   if (is.null(newdata)) {
-    given <- training_rows(object, condition, env)
+    given <- training_rows(object, condition, env, arg)
     newdata <- given$x
     condition <- given$condition
   }
-  data <- conform(object, newdata)
-  if (nrow(data$x) < 1) abort_arg("newdata", "have at least 1 row", 0)
+  data <- conform(object, newdata, arg)
+  if (nrow(data$x) < 1) abort_arg(arg, "have at least 1 row", 0)
   code <- condition_code(object, condition, nrow(data$x))
   c(data, list(floats = vae_floats(data$x, code, integer(0), object$shift, object$unit,
                                    unname(object$mean))))
 }
 
 # Without the rows that were held out. The condition is found as the data are.
-training_rows <- function(object, condition, env) {
+training_rows <- function(object, condition, env, arg = "newdata") {
   held <- object$held_out
   whole <- object
   whole$n <- object$n + length(held)
-  x <- data_of(whole, NULL, env = env)
-  if (is.null(condition) && !is.null(object$condition)) {
-    condition <- tryCatch(eval(object$call$condition, env), error = function(e) NULL)
-  }
+  x <- data_of(whole, NULL, arg, env)
+  if (is.null(condition)) condition <- condition_of(object, env)
   if (!length(held)) return(list(x = x, condition = condition))
   if (is.matrix(condition) || is.data.frame(condition)) {
     condition <- condition[-held, , drop = FALSE]
@@ -33,6 +32,12 @@ training_rows <- function(object, condition, env) {
     condition <- condition[-held]
   }
   list(x = x[-held, , drop = FALSE], condition = condition)
+}
+
+condition_of <- function(object, env) {
+  if (is.null(object$condition)) return(NULL)
+  if (!is.null(object$kept_condition)) return(object$kept_condition)
+  tryCatch(eval(object$call$condition, env), error = function(e) NULL)
 }
 
 method_settings <- function(object, samples = 1L, key = c(0L, 0L)) {
@@ -274,6 +279,7 @@ simulate.vae <- function(object, nsim = 1, seed = NULL, type = c("ancestral", "m
 
 # One value for all n.
 repeat_condition <- function(condition, n) {
+  if (!is.atomic(condition) && !is.data.frame(condition)) return(condition)
   if (is.matrix(condition) || is.data.frame(condition)) {
     if (nrow(condition) == 1) return(condition[rep(1, n), , drop = FALSE])
   } else if (length(condition) == 1) {
@@ -464,6 +470,7 @@ update.vae <- function(object, ..., epochs = NULL) {
     if (isTRUE(object$converged)) object$state$idle <- 0L      # patience begins anew
     control$resume <- object
   }
+  if (!is.null(object$kept_condition)) object$arguments$condition <- object$kept_condition
   refit(object, changed, vae, control, shown, parent.frame())
 }
 
@@ -538,8 +545,10 @@ describe_noise <- function(x) {
                       format(max(x$sigma2), digits = 4)),
     network = sprintf("%s on average, from the decoder", format(x$sigma2, digits = 4)))
   paste0(value, if (x$fixed) " (fixed)",
-         if (isTRUE(x$floored > 0)) sprintf(" (at least %s, which binds in %.3g %% of the cells)",
-                                            format(x$sigma2_min, digits = 3), 100 * x$floored))
+         if (isTRUE(x$floored > 0)) {
+           sprintf(" (at least %s, which binds in %.3g %% of the cells)",
+                   format(x$sigma2_min, digits = 3), 100 * x$floored)
+         })
 }
 
 #' Summary of a deep VAE

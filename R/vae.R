@@ -72,7 +72,7 @@
 #'   checkpoint; those that are given have to agree with it, but for `control`, of which
 #'   `epochs`, `patience`, `checkpoint`, `every`, `threads`, `callback` and `progress` are
 #'   taken. Where `x` is not given it is looked up under the name used in the first call.
-#' @param keep_data `TRUE` to keep `x` in the fit.
+#' @param keep_data `TRUE` to keep `x`, and `condition`, in the fit.
 #'
 #' @return An object of class `vae`: plain data with
 #'   \item{elbo, reconstruction, kl}{per observation, in nats, on the scale of the data,
@@ -212,7 +212,10 @@ fit_vae <- function(raw, asked, condition, validation, control, call) {
   state <- if (is.null(resume)) start_vae(problem) else resume$state
   run <- train_vae(problem, state, control, resume)
   fit <- finish_vae(problem, run)
-  if (asked$keep_data) fit$x <- raw
+  if (asked$keep_data) {
+    fit$x <- raw
+    fit$kept_condition <- condition
+  }
   write_checkpoint(fit, control)
   fit
 }
@@ -510,9 +513,9 @@ finish_vae <- function(problem, run) {
                     kl_dimensions = out$kl_dimensions)
   fit <- new_vae(problem, run)
   if (fit$floored > 0 && problem$asked$learn_sigma2) {
-    warning(sprintf("The noise variance is at its least value, sigma2_min = %s, in %.3g %% of the cells: ",
+    warning(sprintf("The noise variance is at its least value, sigma2_min = %s, in %.3g %% of ",
                     format(fit$sigma2_min, digits = 3), 100 * fit$floored),
-            "the likelihood would grow without bound below it. Features that hardly vary ",
+            "the cells: the likelihood would grow without bound below it. Features that hardly vary ",
             "may be left out; compare models only at the same `sigma2_min`.", call. = FALSE)
   }
   fit

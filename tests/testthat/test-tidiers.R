@@ -299,6 +299,128 @@ test_that("tidy() and glance() know linear autoencoders", {
   expect_identical(glanced$nobs, 150L)
 })
 
+# ---- deep VAEs -----------------------------------------------------------
+
+set.seed(2)
+few_epochs <- train_control(epochs = 4, batch_size = 50, learning_rate = 0.01)
+deep <- vae(flowers, 2, encoder = 6, activation = "tanh", beta = 2, control = few_epochs)
+supervised <- vae(flowers, 2, encoder = 6, activation = "tanh", condition = iris$Species,
+                  noise = "feature", control = few_epochs)
+
+test_that("tidy() of a deep VAE gives dimensions, history and layers", {
+  tidied <- generics::tidy(deep)
+  expect_identical(class(tidied), "data.frame")
+  q <- posterior(deep, flowers)
+  kl <- colMeans(0.5 * (q$variance - log(q$variance) + q$mean^2 - 1))
+  expect_identical(tidied$component, 1:2)
+  expect_equal(tidied$kl, unname(kl), tolerance = 1e-6)
+  expect_equal(sum(tidied$kl), deep$kl, tolerance = 1e-6)
+  expect_identical(generics::tidy(deep, "history"), deep$history)
+  layers <- generics::tidy(deep, "layers")
+  expect_named(layers, c("layer", "inputs", "outputs", "activation", "parameters"))
+  weights <- coef(deep)
+  expect_identical(layers$layer, c("encoder1", "mean", "log_variance", "decoder1", "output",
+                                   "log_sigma2"))
+  expect_equal(c(layers$outputs[1], layers$inputs[1]), dim(weights$encoder[[1]]$weights))
+  expect_equal(layers$parameters, c(30, 14, 14, 18, 28, 1))
+  expect_identical(sum(layers$parameters), deep$df)
+})
+
+test_that("glance() of a deep VAE is one row about it", {
+  glanced <- generics::glance(deep)
+  expect_identical(class(glanced), "data.frame")
+  expect_named(glanced, c("n", "p", "k", "sigma2", "elbo", "reconstruction", "kl",
+                          "log_jacobian", "validation", "df", "nobs", "beta", "optimizer",
+                          "converged", "iterations", "best_epoch"))
+  expect_equal(glanced$elbo, glanced$reconstruction - glanced$kl)
+  expect_identical(glanced[c("n", "p", "k", "validation", "nobs", "beta", "optimizer",
+                             "converged", "iterations", "best_epoch")],
+                   data.frame(n = 150L, p = 4L, k = 2L, validation = NA_real_, nobs = 150L,
+                              beta = 2, optimizer = "adam", converged = NA, iterations = 4L,
+                              best_epoch = 4L))
+  feature <- generics::glance(supervised)
+  expect_equal(feature$sigma2, mean(coef(supervised)$sigma2))
+  # weights of the best epoch and the ELBO that the validation data had then
+  held <- vae(flowers, 2, encoder = 6, validation = 0.3,
+              control = train_control(epochs = 60, batch_size = 10, patience = 2,
+                                      learning_rate = 0.05))
+  glanced <- generics::glance(held)
+  expect_identical(glanced$nobs, 105L)
+  expect_identical(glanced$validation, max(held$history$validation))
+  expect_identical(glanced$best_epoch, which.max(held$history$validation))
+  pixels <- vae(mnist1000$x[1:50, ], 2, encoder = 4, transform = logit_pixels(),
+                control = train_control(epochs = 1, batch_size = 50))
+  all <- rbind(glanced, feature, generics::glance(pixels))
+  expect_equal(all$elbo, all$reconstruction - all$kl + all$log_jacobian)
+  expect_gt(all$log_jacobian[3], 0)
+})
+
+test_that("augment() of a deep VAE adds positions and the ELBO's terms", {
+  set.seed(7)
+  augmented <- generics::augment(deep, iris)
+  after <- .Random.seed
+  set.seed(7)
+  terms <- elbo(deep, flowers, by = "observation")
+  expect_identical(.Random.seed, after)
+  expect_identical(class(augmented), "data.frame")
+  expect_named(augmented, c(names(iris), ".z1", ".z2", ".elbo", ".reconstruction", ".kl"))
+  expect_identical(augmented[names(iris)], iris)
+  expect_identical(augmented$.elbo, terms$elbo)
+  expect_identical(augmented$.reconstruction, terms$reconstruction)
+  q <- posterior(deep, flowers)
+  expect_equal(as.matrix(augmented[c(".z1", ".z2")]), q$mean, ignore_attr = TRUE)
+  expect_equal(augmented$.kl, unname(rowSums(0.5 * (q$variance - log(q$variance) + q$mean^2 - 1))),
+               tolerance = 1e-5)
+  # without data the new columns of the rows trained on
+  set.seed(7)
+  expect_identical(generics::augment(deep), augmented[-(1:5)])
+  # more samples, less noise around the expectation
+  spread <- function(samples) {
+    sd(replicate(20, generics::augment(deep, flowers[1, , drop = FALSE], samples)$.elbo))
+  }
+  set.seed(1)
+  expect_lt(spread(200), 0.5 * spread(1))
+})
+
+test_that("augment() of a deep VAE takes a condition, missing cells and other kinds of data", {
+  set.seed(7)
+  augmented <- generics::augment(supervised, iris, condition = iris$Species)
+  set.seed(7)
+  terms <- elbo(supervised, flowers, by = "observation", condition = iris$Species)
+  expect_identical(augmented$.elbo, terms$elbo)
+  expect_equal(as.matrix(augmented[c(".z1", ".z2")]),
+               posterior(supervised, flowers, iris$Species)$mean, ignore_attr = TRUE)
+  set.seed(7)
+  expect_identical(generics::augment(supervised), augmented[-(1:5)])
+  holes <- replace(flowers, c(3, 200), NA)
+  augmented <- generics::augment(deep, holes)
+  expect_identical(augmented$Sepal.Length, unname(holes[, 1]))
+  expect_false(anyNA(augmented[-(1:4)]))
+  formula <- vae(~ log(Sepal.Length) + Petal.Length, 1, encoder = 6, data = iris,
+                 control = few_epochs)
+  expect_identical(generics::augment(formula, iris)[names(iris)], iris)
+  held <- vae(flowers, 1, encoder = 6, validation = 0.2, control = few_epochs)
+  expect_identical(nrow(generics::augment(held)), 120L)
+  expect_identical(nrow(generics::augment(held, flowers)), 150L)
+  skip_if_not_installed("Matrix")
+  sparse <- Matrix::Matrix(flowers, sparse = TRUE)
+  set.seed(7)
+  first <- generics::augment(deep, sparse)
+  set.seed(7)
+  expect_equal(first, generics::augment(deep, flowers))
+})
+
+test_that("augment() of a deep VAE finds its data where it is called", {
+  local_fit <- function() {
+    mine <- flowers[1:60, ]
+    fit <- vae(mine, 1, encoder = 6, control = few_epochs)
+    expect_identical(nrow(generics::augment(fit)), 60L)
+    fit
+  }
+  expect_error(generics::augment(local_fit()), "`data` must be given: the fit holds no data",
+               fixed = TRUE, class = "elbo_error")
+})
+
 test_that("bad arguments are named", {
   refused <- function(code, message) {
     expect_error(code, message, fixed = TRUE, class = "elbo_error")
@@ -318,4 +440,15 @@ test_that("bad arguments are named", {
   refused(generics::augment(vae, iris[1:3]), "`data` must have the columns")
   refused(generics::augment(vae, replace(flowers, 1, NA)),
           "`data` must have no missing cells: the encoder needs every feature")
+  refused(generics::tidy(deep, "weights"), "`matrix` must be one of \"dimensions\"")
+  refused(generics::tidy(deep, conf.int = TRUE), "Unused argument in `...`: conf.int")
+  refused(generics::glance(deep, 1), "Unused argument")
+  refused(generics::augment(deep, iris[1:3]), "`data` must have the columns")
+  refused(generics::augment(deep, iris[0, ]), "`data` must have at least 1 row, not 0")
+  refused(generics::augment(deep, iris, samples = 0), "`samples` must be a whole number, 1 or more")
+  refused(generics::augment(deep, iris, newdata = iris), "Unused argument in `...`: newdata")
+  refused(generics::augment(supervised, iris), "`condition` must be given: the model has one")
+  refused(generics::augment(supervised, iris, condition = "rose"), "`condition` must have")
+  refused(generics::augment(deep, iris, condition = iris$Species),
+          "`condition` must be left out: the model has none")
 })
