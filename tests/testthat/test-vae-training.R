@@ -1,0 +1,895 @@
+# Training of deep VAEs: it can be stopped at any moment and goes on as if it had not
+# been. Expected: the fit that was made in one go, bit for bit; for validation and early
+# stopping, what helper-vae.R computes from the weights.
+
+n <- 60
+p <- 5
+x <- plain(model_data(n, p, 2)) %*% diag(c(1, 4, 0.2, 1, 10)) + rep(c(0, 50, 0, -3, 7), each = n)
+colnames(x) <- letters[1:p]
+holes <- with_holes(x)
+species <- factor(rep(c("b", "c", "a"), length.out = n))
+pixels <- mnist1000$x[1:60, 400:405]
+others <- plain(model_data(20, p, 2, seed = 5)) %*% diag(c(1, 4, 0.2, 1, 10)) +
+  rep(c(0, 50, 0, -3, 7), each = 20)
+colnames(others) <- letters[1:p]
+
+settings <- function(epochs, ...) {
+  train_control(epochs = epochs, batch_size = 16, learning_rate = 0.02, progress = FALSE, ...)
+}
+
+# What a fit may have that its state depends on: arguments of vae() and of its control.
+cases <- list(
+  plain = list(list(x, 2, encoder = 6)),
+  share = list(list(x, 2, encoder = 6, validation = 0.3)),
+  patience = list(list(x, 2, encoder = 6, validation = 0.3), list(patience = 3)),
+  patient_without = list(list(x, 2, encoder = 6), list(patience = 2)),
+  matrix = list(list(x, 2, encoder = 6, validation = others)),
+  pixels = list(list(pixels, 2, encoder = 6, transform = logit_pixels())),
+  pixels_share = list(list(pixels, 2, encoder = 6, transform = logit_pixels(),
+                           validation = 0.2)),
+  pixels_matrix = list(list(pixels[1:50, ], 2, encoder = 6, transform = logit_pixels(),
+                            validation = pixels[51:60, ])),
+  holes = list(list(holes, 2, encoder = 6, scale = TRUE, validation = 0.2)),
+  condition = list(list(x, 2, encoder = 6, condition = species, validation = 0.2)),
+  condition_list = list(list(x, 2, encoder = 6, condition = species, validation = list(
+    x = others, condition = rep(c("a", "b"), 10)))),
+  sgd = list(list(x, 2, encoder = 6, optimizer = "sgd"), list(momentum = 0.8, clip = 1)),
+  schedules = list(list(x, 2, encoder = 6, beta = schedule_warmup(6), free_bits = 0.1),
+                   list(weight_decay = 0.1, samples = 2,
+                        learning_rate = schedule_cosine(8, 0.02))),
+  noise = list(list(x, 2, encoder = dense(6, "tanh"), noise = "network", sigma2_min = 0.1)),
+  feature = list(list(x, 2, encoder = integer(0), noise = "feature", sigma2 = 1:5,
+                      latent_variance = "shared")),
+  fixed = list(list(x, 2, encoder = 6, sigma2 = 3, learn_sigma2 = FALSE, keep_data = TRUE)),
+  full = list(list(x, 2, encoder = 6), list(batch_size = NULL))
+)
+
+control_of <- function(case, epochs, ...) {
+  given <- list(epochs = epochs, batch_size = 16, learning_rate = 0.02, progress = FALSE)
+  more <- if (length(case) > 1) case[[2]]
+  given[names(more)] <- more
+  do.call(train_control, c(given, list(...)))
+}
+
+run <- function(case, epochs, ...) {
+  set.seed(1)
+  do.call(vae, c(case[[1]], list(control = control_of(case, epochs, ...))))
+}
+
+at_once <- lapply(cases, run, epochs = 8)
+
+# the same again --------------------------------------------------------------------------
+
+test_that("the seed governs a fit, and nothing else does", {
+  for (name in names(cases)) expect_same_fit(run(cases[[name]], 8), at_once[[name]])
+  set.seed(2)
+  other <- vae(x, 2, encoder = 6, control = settings(8))
+  expect_false(identical(other$theta, at_once$plain$theta))
+  # what a callback draws does not matter
+  drawing <- function(epoch, metrics, fit) rnorm(epoch)
+  expect_same_fit(run(cases$share, 8, callback = drawing), at_once$share)
+})
+
+test_that("threads change no bit, for each kernel", {
+  digits <- mnist1000$x[1:300, 210:449] / 255
+  fit <- function(threads) {
+    set.seed(1)
+    vae(digits, 6, encoder = c(48, 24), control = train_control(
+      epochs = 3, batch_size = 64, learning_rate = 0.01, threads = threads))
+  }
+  coefs <- NULL
+  for (kernel in list(NULL, "avx2", "portable")) {
+    old <- options(elbo.kernel = kernel)
+    one <- fit(1)
+    for (threads in 2:3) expect_same_fit(fit(threads), one)
+    set.seed(1)
+    expect_identical({
+      set.seed(1)
+      elbo(one, digits, samples = 5, by = "observation", weighted = TRUE)
+    }, {
+      options(elbo.threads = 1)
+      set.seed(1)
+      elbo(one, digits, samples = 5, by = "observation", weighted = TRUE)
+    })
+    options(old)
+    options(elbo.threads = NULL)
+    # kernels round differently, a little
+    if (is.null(coefs)) coefs <- coef(one)
+    expect_equal(coef(one), coefs, tolerance = 1e-4)
+  }
+  expect_null(getOption("elbo.threads"))
+})
+
+test_that("threads of a control are for that fit alone", {
+  old <- options(elbo.threads = 2)
+  vae(x, 2, encoder = 6, control = settings(1, threads = 1))
+  expect_identical(getOption("elbo.threads"), 2)
+  expect_error(vae(x, 2, encoder = 6, control = settings(1, threads = 1), noise = "other"))
+  expect_identical(getOption("elbo.threads"), 2)
+  options(old)
+})
+
+test_that("the terms of a row do not depend on the rows beside it", {
+  many <- x[rep(1:n, 20), ]                  # more than are evaluated at a time
+  fit <- at_once$plain
+  of <- function(rows, samples) {
+    set.seed(3)
+    elbo(fit, many[rows, , drop = FALSE], samples = samples, by = "observation",
+         weighted = TRUE)
+  }
+  for (samples in c(1, 7)) {
+    whole <- of(seq_len(nrow(many)), samples)
+    for (count in c(1, 2, 17, 513, 1000)) {
+      expect_identical(of(seq_len(count), samples), whole[seq_len(count), ])
+    }
+  }
+  expect_identical(predict(fit, many)[700:800, ], predict(fit, many[700:800, ]))
+  expect_identical(predict(fit, many, "reconstruction")[700:800, ],
+                   predict(fit, many[700:800, ], "reconstruction"))
+})
+
+test_that("more samples begin with those that fewer have", {
+  fit <- at_once$plain
+  of <- function(samples) {
+    set.seed(3)
+    elbo(fit, x, samples = samples, by = "observation")$reconstruction
+  }
+  # the estimate of two samples is the mean of one and another, so it lies between
+  one <- of(1)
+  second <- 2 * of(2) - one
+  expect_equal(of(2), (one + second) / 2)
+  expect_gt(cor(of(2), one), 0.5)
+  expect_false(isTRUE(all.equal(one, second)))
+})
+
+# update() ----------------------------------------------------------------------------------
+
+test_that("update() goes on as if training had never stopped", {
+  for (name in names(cases)) {
+    case <- cases[[name]]
+    half <- run(case, 3)
+    set.seed(99)
+    expect_same_fit(update(half, epochs = 8), at_once[[name]])
+    expect_same_fit(update(update(half, epochs = 5), epochs = 8), at_once[[name]])
+  }
+})
+
+test_that("update() draws nothing from R's generator", {
+  half <- run(cases$pixels_share, 3)
+  set.seed(99)
+  before <- .Random.seed
+  update(half, epochs = 5)
+  expect_identical(.Random.seed, before)
+})
+
+test_that("update() of a fit that has its epochs is that fit", {
+  fit <- at_once$plain
+  expect_identical(update(fit, epochs = 8), fit)
+  expect_identical(update(fit, epochs = 3), fit)
+})
+
+test_that("a fit that patience has ended stays ended", {
+  fit <- run(cases$patience, 200)
+  expect_true(fit$converged)
+  expect_lt(fit$iterations, 200)
+  # as one that had more epochs to make from the start
+  expect_same_fit(run(cases$patience, 300), fit)
+  expect_same_fit(update(fit, epochs = 300), fit)
+})
+
+test_that("other arguments of update() fit anew", {
+  set.seed(1)
+  fit <- vae(x, 2, encoder = 6, control = settings(3))
+  set.seed(1)
+  expected <- vae(x, 3, encoder = 6, control = settings(3))
+  set.seed(1)
+  expect_same_fit(update(fit, k = 3), expected)
+  set.seed(1)
+  expected <- vae(x, 2, encoder = 4, noise = "feature", control = settings(5))
+  set.seed(1)
+  found <- update(fit, encoder = 4, decoder = 4, noise = "feature", epochs = 5)
+  expect_same_fit(found, expected)
+  expect_identical(found$call$k, 2)
+  expect_identical(found$call$noise, "feature")
+  y <- x[1:40, ]
+  set.seed(1)
+  expected <- vae(y, 2, encoder = 6, control = settings(3))
+  set.seed(1)
+  expect_same_fit(update(fit, x = y), expected)
+  expect_error(update(fit, k = 0), "`k` must be", class = "elbo_error")
+})
+
+test_that("update() refuses other data", {
+  y <- x
+  set.seed(1)
+  fit <- vae(y, 2, encoder = 6, control = settings(3))
+  y[1] <- y[1] + 1
+  expect_error(update(fit, epochs = 5), "`x` must be the data that the model was fitted to",
+               class = "elbo_error")
+  y <- x[1:50, ]
+  expect_error(update(fit, epochs = 5), "60 x 5|must be given", class = "elbo_error")
+  rm(y)
+  expect_error(update(fit, epochs = 5))
+})
+
+# checkpoints ---------------------------------------------------------------------------------
+
+# A checkpoint as a killed process leaves it after `epochs` of `of` epochs.
+left_behind <- function(case, epochs, of, every = 1) {
+  path <- tempfile(fileext = ".rds")
+  saved <- tempfile(fileext = ".rds")
+  run(case, of, checkpoint = path, every = every, callback = function(epoch, metrics, fit) {
+    if (epoch == epochs) file.copy(path, saved)
+  })
+  saved
+}
+
+# vae(resume =) with the data of the case.
+resumed <- function(case, path, ...) {
+  given <- case[[1]]
+  arguments <- c(list(given[[1]]), given[intersect(names(given), c("condition", "validation"))])
+  do.call(vae, c(arguments, list(resume = path, ...)))
+}
+
+test_that("vae(resume =) goes on as if training had never stopped", {
+  for (name in names(cases)) {
+    case <- cases[[name]]
+    path <- left_behind(case, 4, 8, every = 2)
+    found <- resumed(case, path, control = control_of(case, 8))
+    expect_same_fit(found, at_once[[name]])
+  }
+})
+
+test_that("vae(resume =) takes from the control what says how long and what is told", {
+  path <- left_behind(cases$plain, 4, 8)
+  seen <- integer()
+  control <- train_control(epochs = 8, batch_size = 3, learning_rate = 5, samples = 9,
+                           momentum = 0.1, clip = 0.1, weight_decay = 1,
+                           callback = function(epoch, metrics, fit) seen <<- c(seen, epoch))
+  expect_same_fit(vae(x, resume = path, control = control), at_once$plain)
+  expect_identical(seen, 5:8)
+  fit <- vae(x, resume = path, control = train_control(epochs = 200, patience = 1))
+  expect_true(fit$converged)
+})
+
+test_that("without a control, a checkpoint goes on with its own", {
+  # 60 epochs, more than the default of vae()
+  path <- tempfile(fileext = ".rds")
+  saved <- tempfile(fileext = ".rds")
+  copy <- function(epoch, metrics, fit) if (epoch == 4) file.copy(path, saved)
+  set.seed(1)
+  expected <- vae(x, 2, encoder = 6, validation = 0.3,
+                  control = settings(60, patience = 30, checkpoint = path, every = 4,
+                                     callback = copy))
+  unlink(path)
+  found <- vae(x, resume = saved)
+  expect_same_fit(found, expected)
+  # checkpoints are written on, under the name that they had
+  expect_same_fit(vae(x, resume = path), expected)
+})
+
+test_that("a checkpoint of a finished fit is that fit", {
+  for (name in c("plain", "patience", "pixels", "fixed", "condition")) {
+    case <- cases[[name]]
+    path <- tempfile(fileext = ".rds")
+    fit <- run(case, 8, checkpoint = path, every = 3)
+    expect_same_fit(resumed(case, path, control = control_of(case, 8)), fit)
+    expect_same_fit(resumed(case, path), fit)
+    expect_same_fit(resumed(case, path, control = control_of(case, 4)), fit)
+  }
+  # stopped early: it does not start again
+  path <- tempfile(fileext = ".rds")
+  fit <- run(cases$patience, 200, checkpoint = path)
+  expect_true(fit$converged)
+  expect_same_fit(resumed(cases$patience, path), fit)
+  expect_same_fit(resumed(cases$patience, path, control = control_of(cases$patience, 300)), fit)
+})
+
+test_that("a checkpoint that has its epochs but was not finished is finished", {
+  # killed between the last epoch and the end
+  for (name in c("plain", "patience")) {
+    path <- left_behind(cases[[name]], 8, 8)
+    expect_same_fit(resumed(cases[[name]], path, control = control_of(cases[[name]], 8)),
+                    at_once[[name]])
+  }
+})
+
+test_that("a fit that was saved by saveRDS() will do as a checkpoint", {
+  path <- tempfile(fileext = ".rds")
+  saveRDS(run(cases$plain, 3), path)
+  expect_same_fit(vae(x, resume = path, control = settings(8)), at_once$plain)
+})
+
+test_that("data are looked up where they are not given", {
+  path <- tempfile(fileext = ".rds")
+  labels <- species
+  set.seed(1)
+  expected <- vae(x, 2, encoder = 6, condition = labels, validation = 0.2,
+                  control = settings(6, checkpoint = path))
+  path <- tempfile(fileext = ".rds")
+  set.seed(1)
+  vae(x, 2, encoder = 6, condition = labels, validation = 0.2,
+      control = settings(3, checkpoint = path))
+  expect_same_fit(vae(resume = path, control = settings(6)), expected)
+  frame <- as.data.frame(x)
+  set.seed(1)
+  expected <- vae(~., 2, encoder = 6, data = frame, control = settings(6, checkpoint = path))
+  set.seed(1)
+  vae(~., 2, encoder = 6, data = frame, control = settings(3, checkpoint = path))
+  expect_same_fit(vae(resume = path, control = settings(6)), expected)
+  expect_same_fit(vae(data = frame, resume = path, control = settings(6)), expected)
+})
+
+test_that("validation data may come with the checkpoint", {
+  path <- tempfile(fileext = ".rds")
+  run(cases$plain, 3, checkpoint = path)
+  fit <- vae(x, validation = others, resume = path, control = settings(8))
+  expect_identical(fit$theta, at_once$plain$theta)
+  expect_identical(fit$history$validation[1:3], rep(NA_real_, 3))
+  expect_true(all(is.finite(fit$history$validation[4:8])))
+})
+
+test_that("arguments given beside a checkpoint have to agree with it", {
+  path <- tempfile(fileext = ".rds")
+  set.seed(1)
+  fit <- vae(x, 2, encoder = c(6, 4), activation = "tanh", noise = "feature", sigma2 = 1:5,
+             center = c(0, 50, 0, -3, 7), beta = c(0.5, 1), sigma2_min = 1e-3,
+             control = settings(3, checkpoint = path))
+  expect_same_fit(
+    vae(x, 2L, encoder = list(dense(6, "tanh"), dense(4, "tanh")), decoder = c(4, 6),
+        activation = "tanh", latent_variance = "network", noise = "feature", sigma2 = 1:5,
+        learn_sigma2 = TRUE, sigma2_min = 0.001, beta = c(0.5, 1), free_bits = 0,
+        center = c(0, 50, 0, -3, 7), scale = FALSE, transform = NULL, optimizer = "adam",
+        keep_data = FALSE, resume = path, control = settings(3)), fit)
+  # a width says nothing of the activation
+  expect_same_fit(vae(x, encoder = c(6, 4), resume = path, control = settings(3)), fit)
+  other <- list(k = 3, encoder = 5, decoder = 5, activation = "relu",
+                latent_variance = "shared", sigma2 = 2, learn_sigma2 = FALSE,
+                noise = "shared", sigma2_min = 1, beta = 2, free_bits = 1, center = TRUE,
+                scale = TRUE, transform = logit_pixels(), optimizer = "sgd", keep_data = TRUE)
+  for (name in names(other)) {
+    expect_error(do.call(vae, c(list(x, resume = path, control = settings(5)), other[name])),
+                 sprintf("`%s` must be what the checkpoint was made with", name), fixed = TRUE,
+                 class = "elbo_error", label = name)
+  }
+  expect_error(vae(x, k = "two", resume = path), "`k` must be", class = "elbo_error")
+})
+
+test_that("a checkpoint of other data is refused", {
+  path <- tempfile(fileext = ".rds")
+  run(cases$condition, 3, checkpoint = path)
+  refused <- function(said, x, condition = species) {
+    expect_error(vae(x, condition = condition, resume = path, control = settings(5)), said,
+                 class = "elbo_error")
+  }
+  same <- "`x` must be the data that the model was fitted to, not others of the same size"
+  refused(same, x[n:1, ])
+  refused(same, replace(x, 7, x[7] + 0.01))
+  refused(same, replace(x, 7, NA))
+  refused("`x` must be the 60 x 5 data", x[1:50, ], species[1:50])
+  refused("`x` must be the 60 x 5 data", x[, 1:4])
+  refused("`condition`", x, rev(species))
+  refused("`condition`", x, rnorm(n))
+  refused("`condition`", x, factor(rep(c("b", "d", "a"), length.out = n)))
+})
+
+test_that("a file that is no checkpoint is refused", {
+  refused <- function(path, said = "`resume` must name a checkpoint that is whole") {
+    expect_error(vae(x, resume = path), said, fixed = TRUE, class = "elbo_error")
+  }
+  path <- tempfile(fileext = ".rds")
+  refused(path, "`resume` must name a file that exists")
+  refused(tempdir(), "`resume` must name a file that exists")
+  for (value in list(1, NA, character(), c("a", "b"), TRUE)) {
+    refused(value, "`resume` must be a single character string")
+  }
+  whole <- tempfile(fileext = ".rds")
+  fit <- run(cases$plain, 3, checkpoint = whole)
+  for (other in list(iris, NULL, 1, ppca(x, 2), "fit", list(format = "elbo checkpoint 1"),
+                     list(format = "elbo checkpoint 1", fingerprint = raw(8), fit = raw(100)),
+                     structure(list(), class = "vae"), structure(1, class = "vae"),
+                     unclass(fit), quote(stop()), function() stop("run"))) {
+    saveRDS(other, path)
+    refused(path)
+  }
+  damage <- list(theta = fit$theta[-1], theta = NULL, shape = NULL, state = NULL,
+                 history = 1, control = NULL, shape = replace(fit$shape, "p", 6L),
+                 state = replace(fit$state, "m", list(raw(3))))
+  for (i in seq_along(damage)) {
+    bad <- fit
+    bad[names(damage)[i]] <- damage[i]
+    saveRDS(bad, path)
+    refused(path)
+  }
+  writeLines("not a checkpoint", path)
+  refused(path)
+  file.create(path)
+  refused(path)
+  load_of <- tempfile()
+  save(fit, file = load_of)
+  refused(load_of)
+})
+
+test_that("a checkpoint that was cut short or changed is refused, whatever bit it was", {
+  # in another process: reading a damaged file may end it
+  whole <- tempfile(fileext = ".rds")
+  run(cases$plain, 3, checkpoint = whole)
+  result <- tempfile(fileext = ".rds")
+  data <- tempfile(fileext = ".rds")
+  saveRDS(x, data)
+  said <- suppressWarnings(rscript(sprintf("
+    library(elbo)
+    x <- readRDS('%s')
+    bytes <- readBin('%s', 'raw', 1e6)
+    size <- length(bytes)
+    path <- tempfile()
+    control <- train_control(epochs = 3)
+    expected <- vae(x, resume = '%s', control = control)
+    outcome <- function(bytes) {
+      writeBin(bytes, path)
+      tryCatch({
+        fit <- vae(x, resume = path, control = control)
+        if (identical(fit, expected)) 'same' else 'another fit'
+      }, elbo_error = function(e) {
+        if (grepl('`resume` must name a checkpoint that is whole', conditionMessage(e)))
+          'refused' else conditionMessage(e)
+      }, error = conditionMessage, warning = conditionMessage)
+    }
+    set.seed(1)
+    # the file's own structure is at its ends
+    ends <- c(1:160, size - 0:60)
+    flips <- rbind(cbind(rep(ends, each = 8), 0:7),
+                   cbind(sample.int(size, 500, TRUE), sample(0:7, 500, TRUE)))
+    flipped <- apply(flips[sample.int(nrow(flips)), ], 1, function(at) {
+      bytes[at[1]] <- xor(bytes[at[1]], as.raw(2^at[2]))
+      outcome(bytes)
+    })
+    cut <- vapply(c(0:200, sample.int(size - 1, 100), size - 1:20), function(length) {
+      outcome(bytes[seq_len(length)])
+    }, '')
+    more <- outcome(c(bytes, as.raw(1:100)))
+    saveRDS(list(flipped = flipped, cut = cut, more = more), '%s')", data, whole, whole, result)))
+  expect_true(file.exists(result), label = paste(c("that the process ended by itself:", said),
+                                                 collapse = "\n"))
+  skip_if_not(file.exists(result))
+  found <- readRDS(result)
+  expect_identical(setdiff(found$flipped, c("same", "refused")), character())
+  expect_gt(mean(found$flipped == "refused"), 0.7)
+  expect_identical(unique(found$cut), "refused")
+  expect_true(found$more %in% c("same", "refused"))
+})
+
+test_that("checkpoints are written when they are due, and at the end", {
+  path <- tempfile(fileext = ".rds")
+  there <- logical()
+  set.seed(1)
+  fit <- vae(x, 2, encoder = 6, control = settings(
+    7, checkpoint = path, every = 3,
+    callback = function(epoch, metrics, fit) {
+      there <<- c(there, file.exists(path))
+      NULL
+    }))
+  expect_identical(there, c(FALSE, FALSE, TRUE, TRUE, TRUE, TRUE, TRUE))
+  expect_identical(vae(x, resume = path)$iterations, 7L)
+  # nothing else is left in the directory
+  expect_identical(list.files(dirname(path), sub("[.]rds$", "", basename(path))),
+                   basename(path))
+  # the names of relative paths are those of the start
+  old <- setwd(tempdir())
+  on.exit(setwd(old))
+  dir.create("elsewhere", showWarnings = FALSE)
+  set.seed(1)
+  vae(x, 2, encoder = 6, control = settings(
+    3, checkpoint = "relative.rds", every = 1,
+    callback = function(epoch, metrics, fit) setwd(file.path(tempdir(), "elsewhere"))))
+  expect_true(file.exists(file.path(tempdir(), "relative.rds")))
+})
+
+test_that("training goes on where a checkpoint cannot be written, and says so", {
+  # the directory goes
+  dir <- tempfile()
+  dir.create(dir)
+  path <- file.path(dir, "fit.rds")
+  go <- function(epoch, metrics, fit) if (epoch == 3) unlink(dir, recursive = TRUE)
+  out <- warned(run(cases$plain, 8, checkpoint = path, every = 2, callback = go))
+  expect_same_fit(out$value, at_once$plain)
+  expect_gte(length(out$said), 1)
+  expect_match(out$said, "was not written", all = TRUE)
+  expect_match(out$said, "fit.rds", all = TRUE, fixed = TRUE)
+  # or a directory comes in the place of the file
+  path <- tempfile(fileext = ".rds")
+  come <- function(epoch, metrics, fit) if (epoch == 1) dir.create(path)
+  out <- warned(run(cases$plain, 8, checkpoint = path, every = 2, callback = come))
+  expect_same_fit(out$value, at_once$plain)
+  expect_match(out$said, "was not written", all = TRUE)
+  expect_identical(list.files(dirname(path), paste0(basename(path), "-")), character())
+  expect_error(train_control(checkpoint = file.path(tempfile(), "fit.rds")),
+               "`checkpoint` must name a file in a directory that exists", class = "elbo_error")
+  expect_error(train_control(checkpoint = tempdir()), "`checkpoint` must name a file",
+               class = "elbo_error")
+})
+
+test_that("a fit outlives the directory of its checkpoints", {
+  dir <- tempfile()
+  dir.create(dir)
+  fit <- run(cases$plain, 3, checkpoint = file.path(dir, "fit.rds"))
+  unlink(dir, recursive = TRUE)
+  found <- warned(update(fit, epochs = 8))
+  expect_same_fit(found$value, at_once$plain)
+})
+
+# processes -------------------------------------------------------------------------------------
+
+test_that("a fresh process goes on bit for bit", {
+  paths <- lapply(cases, left_behind, epochs = 4, of = 8, every = 4)
+  halves <- lapply(cases, run, epochs = 3)
+  file <- tempfile(fileext = ".rds")
+  saveRDS(list(cases = cases, paths = paths, halves = halves, resumed = resumed,
+               control_of = control_of, plain_fit = at_once$plain, x = x), file)
+  said <- rscript(sprintf("
+    library(elbo)
+    list2env(readRDS('%s'), globalenv())
+    environment(resumed) <- environment(control_of) <- globalenv()
+    RNGkind('Wichmann-Hill')
+    found <- lapply(names(cases), function(name) {
+      list(resumed = resumed(cases[[name]], paths[[name]],
+                             control = control_of(cases[[name]], 8)),
+           updated = update(halves[[name]], epochs = 8))
+    })
+    names(found) <- names(cases)
+    saveRDS(list(fits = found, predicted = predict(plain_fit, x),
+                 reconstructed = predict(plain_fit, x, 'reconstruction')), '%s')",
+    file, file))
+  found <- readRDS(file)
+  if (is.null(found$fits)) fail(paste(said, collapse = "\n"))
+  for (name in names(found$fits)) {
+    expect_same_fit(found$fits[[name]]$resumed, at_once[[name]])
+    expect_same_fit(found$fits[[name]]$updated, at_once[[name]])
+  }
+  expect_identical(found$predicted, predict(at_once$plain, x))
+  expect_identical(found$reconstructed, predict(at_once$plain, x, "reconstruction"))
+})
+
+# Starts a session that trains for ever with those lines of R; the number of its process
+# once `ready` exists.
+training_process <- function(lines, ready) {
+  pid <- tempfile()
+  rscript(c(sprintf("writeLines(as.character(Sys.getpid()), '%s')", pid), lines),
+          wait = FALSE)
+  began <- Sys.time()
+  while (!file.exists(ready) && Sys.time() - began < 20) Sys.sleep(0.02)
+  expect_true(file.exists(ready))
+  as.integer(readLines(pid))
+}
+
+test_that("a process that is killed leaves a checkpoint that is whole", {
+  skip_on_os("windows")
+  data <- tempfile(fileext = ".rds")
+  path <- tempfile(fileext = ".rds")
+  saveRDS(mnist1000$x[1:40, ] / 255, data)
+  big <- readRDS(data)
+  control <- "train_control(epochs = 1e6, batch_size = 20, every = 1, progress = FALSE"
+  for (wait in c(0, 0.11, 0.23)) {
+    unlink(path)
+    pid <- training_process(sprintf("
+      library(elbo)
+      big <- readRDS('%s')
+      set.seed(1)
+      vae(big, 4, encoder = 64, control = %s, checkpoint = '%s'))", data, control, path), path)
+    Sys.sleep(wait)
+    expect_true(tools::pskill(pid, tools::SIGKILL))
+    fit <- vae(big, resume = path, control = train_control(epochs = 1))
+    done <- fit$iterations
+    expect_gte(done, 1L)
+    found <- vae(big, resume = path, control = train_control(epochs = done + 2))
+    set.seed(1)
+    expected <- vae(big, 4, encoder = 64, control = train_control(epochs = done + 2,
+                                                                  batch_size = 20))
+    expect_same_fit(found, expected)
+  }
+})
+
+test_that("Ctrl-C in another process returns the fit so far", {
+  skip_on_os("windows")
+  file <- tempfile(fileext = ".rds")
+  ready <- tempfile()
+  saveRDS(x, file)
+  pid <- training_process(sprintf("
+    library(elbo)
+    x <- readRDS('%s')
+    said <- character()
+    set.seed(1)
+    fit <- withCallingHandlers(
+      vae(x, 2, encoder = 6, control = train_control(
+        epochs = 1e6, batch_size = 16, learning_rate = 0.02, progress = FALSE,
+        callback = function(epoch, metrics, fit) if (epoch == 5) file.create('%s'))),
+      warning = function(w) {
+        said <<- c(said, conditionMessage(w))
+        invokeRestart('muffleWarning')
+      })
+    more <- update(fit, epochs = fit$iterations + 3)
+    saveRDS(list(fit = fit, more = more, said = said), paste0('%s', '-'))
+    file.rename(paste0('%s', '-'), '%s')", file, ready, file, file, file), ready)
+  Sys.sleep(0.2)
+  changed <- file.mtime(file)
+  expect_true(tools::pskill(pid, tools::SIGINT))
+  began <- Sys.time()
+  while (is.data.frame(readRDS(file)) + is.matrix(readRDS(file)) > 0 &&
+           Sys.time() - began < 10) Sys.sleep(0.05)
+  found <- readRDS(file)
+  tools::pskill(pid, tools::SIGKILL)
+  expect_type(found, "list")
+  skip_if_not(is.list(found))
+  done <- found$fit$iterations
+  expect_gte(done, 5L)
+  expect_match(found$said, sprintf("Interrupted after %d epochs", done), fixed = TRUE)
+  expect_same_fit(found$fit, run(cases$plain, done))
+  expect_same_fit(found$more, run(cases$plain, done + 3))
+})
+
+test_that("an interrupt returns the fit after the last whole epoch", {
+  for (name in c("plain", "share", "patience", "pixels")) for (at in c(1, 3)) {
+    case <- cases[[name]]
+    out <- warned(run(case, 8, callback = interrupting(at)))
+    expect_identical(out$said, sprintf(paste(
+      "Interrupted after %d epoch%s; this is the fit so far, and",
+      "`update(fit, epochs = )` continues it."), at, if (at > 1) "s" else ""))
+    expect_same_fit(out$value, run(case, at))
+    expect_identical(out$value$converged, NA)
+    expect_same_fit(update(out$value, epochs = 8), at_once[[name]])
+  }
+})
+
+test_that("an interrupt before the first epoch loses nothing", {
+  path <- tempfile(fileext = ".rds")
+  out <- warned(with_function("next_epoch", function(...) stop(structure(
+    class = c("interrupt", "condition"), list(message = "", call = NULL))),
+    run(cases$plain, 8, checkpoint = path)))
+  fit <- out$value
+  expect_match(out$said, "Interrupted after 0 epochs", fixed = TRUE)
+  expect_identical(fit$iterations, 0L)
+  expect_output(print(fit), "0 epochs", fixed = TRUE)
+  expect_output(print(summary(fit)))
+  expect_true(is.finite(fit$elbo))
+  expect_same_fit(update(fit, epochs = 8), at_once$plain)
+  expect_same_fit(vae(x, resume = path, control = settings(8)), at_once$plain)
+})
+
+# validation ------------------------------------------------------------------------------------
+
+test_that("a share of the rows is set aside", {
+  for (share in c(0.01, 0.3, 0.5)) {
+    set.seed(1)
+    fit <- vae(x, 2, encoder = 6, validation = share, control = settings(2))
+    count <- ceiling(share * n)
+    expect_length(fit$held_out, count)
+    expect_identical(fit$held_out, sort(unique(fit$held_out)))
+    expect_identical(fit$n, as.integer(n - count))
+    expect_identical(nobs(fit), fit$n)
+    expect_equal(fit$mean, colMeans(x[-fit$held_out, ]), tolerance = 1e-12)
+  }
+  set.seed(1)
+  expect_identical(vae(x, 2, encoder = 6, validation = 0.3, control = settings(2))$held_out,
+                   at_once$share$held_out)
+  # a training set that is given is the same as one that is left
+  fit <- at_once$share
+  expect_identical(at_once$plain$held_out, integer(0))
+  expect_null(at_once$plain$history$validation)
+})
+
+test_that("the history has the ELBO of the validation data", {
+  expect_estimate <- function(fit, rows, condition = NULL) {
+    # one sample for each row, at the weights of the last epoch
+    terms <- reference_terms(coef(fit), rows, condition)
+    expected <- mean(terms$reconstruction - terms$kl)
+    error <- sqrt(mean(terms$variance) / nrow(rows))
+    expect_lt(abs(utils::tail(fit$history$validation, 1) - expected), 4 * error)
+    expect_lt(error, 0.5 * abs(expected))
+  }
+  fit <- at_once$share
+  expect_estimate(fit, x[fit$held_out, ])
+  expect_estimate(at_once$matrix, others)
+  expect_estimate(at_once$condition, x[at_once$condition$held_out, ],
+                  species[at_once$condition$held_out])
+  expect_estimate(at_once$condition_list, others, factor(rep(c("a", "b"), 10), c("a", "b", "c")))
+  # the same data in other forms
+  for (same in list(as.data.frame(others), list(x = others), cbind(others, more = 1)[, c(6, 5:1)],
+                    list(x = as.data.frame(others)))) {
+    set.seed(1)
+    again <- vae(x, 2, encoder = 6, validation = same, control = settings(8))
+    expect_same_fit(again, at_once$matrix)
+  }
+  # validation changes nothing in training
+  expect_identical(at_once$matrix$theta, at_once$plain$theta)
+})
+
+test_that("validation data that do not fit are refused", {
+  refused <- function(validation, said, ...) {
+    expect_error(vae(x, 2, encoder = 6, validation = validation, control = settings(2), ...),
+                 said, class = "elbo_error")
+  }
+  refused(others[, 1:4], "`validation` must have the columns")
+  refused(unname(others)[, 1:4], "`validation` must have the 5 columns")
+  refused(others[0, ], "`validation` must have at least 1 row")
+  refused(replace(others, 3, Inf), "`validation` must")
+  refused(list(others), "`validation` must be a share, a matrix or a list")
+  refused(list(x = others, y = 1), "`validation` must be a share, a matrix or a list")
+  refused(1, "`validation` must be a share of the rows from 0 to below 1")
+  refused(-0.1, "`validation` must be a share of the rows")
+  refused("half", "`validation`")
+  refused(others, "condition", condition = species)
+  refused(list(x = others, condition = rep("d", 20)), "validation[$]condition",
+          condition = species)
+  refused(list(x = others, condition = species), "validation[$]condition", condition = species)
+  # a model without a condition has no use for one
+  refused(list(x = others, condition = species[1:20]), "condition")
+})
+
+# early stopping ------------------------------------------------------------------------------------
+
+test_that("patience ends training, and the best weights are restored", {
+  for (name in c("patience", "patient_without")) {
+    patience <- cases[[name]][[2]]$patience
+    thetas <- list()
+    fit <- run(cases[[name]], 300, callback = function(epoch, metrics, fit) {
+      thetas[[epoch]] <<- fit$theta
+      TRUE
+    })
+    score <- if (name == "patience") fit$history$validation else fit$history$elbo
+    expect_true(fit$converged)
+    expect_identical(which.max(score), fit$best_epoch)
+    expect_identical(fit$iterations, fit$best_epoch + as.integer(patience))
+    expect_identical(nrow(fit$history), fit$iterations)
+    expect_identical(fit$theta, thetas[[fit$best_epoch]])
+    expect_identical(fit$state$theta, thetas[[fit$iterations]])
+    expect_output(print(fit), sprintf("%d epochs; weights of epoch %d, the best, stopped early",
+                                      fit$iterations, fit$best_epoch), fixed = TRUE)
+    # no epoch before had gone that long without a better one
+    best <- cummax(score)
+    since <- seq_along(score) - vapply(seq_along(score), function(i) which.max(score[1:i]), 1L)
+    expect_true(all(since[-length(since)] < patience))
+  }
+  # on the validation rows those weights have the ELBO of the history
+  fit <- run(cases$patience, 300)
+  held <- x[fit$held_out, ]
+  terms <- reference_terms(coef(fit), held)
+  expect_lt(abs(max(fit$history$validation) - mean(terms$elbo)),
+            4.5 * sqrt(mean(terms$variance) / nrow(held)))
+  expect_output(print(fit), paste("ELBO of the validation data:",
+                                  format(max(fit$history$validation), digits = 7)),
+                fixed = TRUE)
+})
+
+test_that("the best weights are restored where training ended otherwise, too", {
+  # a rate that spoils what was reached
+  rate <- c(rep(0.02, 5), rep(0.7, 3))
+  set.seed(1)
+  fit <- vae(x, 2, encoder = 6, validation = 0.3,
+             control = train_control(epochs = 8, batch_size = 16, learning_rate = rate,
+                                     patience = 20))
+  expect_identical(fit$converged, NA)
+  expect_identical(fit$iterations, 8L)
+  expect_lt(fit$best_epoch, 8L)
+  expect_identical(which.max(fit$history$validation), fit$best_epoch)
+  before <- run(cases$share, fit$best_epoch)
+  expect_identical(fit$theta, before$theta)
+  expect_identical(fit$elbo, before$elbo)
+  # without patience the last weights are the fit
+  set.seed(1)
+  last <- vae(x, 2, encoder = 6, validation = 0.3,
+              control = train_control(epochs = 8, batch_size = 16, learning_rate = rate))
+  expect_identical(last$best_epoch, 8L)
+  expect_identical(last$theta, fit$state$theta)
+})
+
+# callbacks -----------------------------------------------------------------------------------------
+
+test_that("callbacks see each epoch, its metrics and a fit to use", {
+  seen <- list()
+  fit <- run(cases$share, 4, callback = function(epoch, metrics, fit) {
+    set.seed(1)
+    seen[[length(seen) + 1]] <<- list(
+      epoch = epoch, metrics = metrics, mean = predict(fit, x), elbo = elbo(fit, x),
+      coef = coef(fit), iterations = fit$iterations, rows = nrow(fit$history),
+      shown = utils::capture.output(print(fit)), summary = utils::capture.output(summary(fit)),
+      percent = posterior_collapse(fit, x)$percent, tuned = tune_sigma2(fit, x)$sigma2,
+      drawn = simulate(fit, 2, seed = 1))
+  })
+  expect_identical(vapply(seen, `[[`, 1L, "epoch"), 1:4)
+  for (i in 1:4) {
+    expect_identical(seen[[i]]$metrics, as.list(fit$history[i, ]))
+    expect_identical(seen[[i]]$iterations, i)
+    expect_identical(seen[[i]]$rows, i)
+    # the same as a fit that stopped there
+    stopped <- run(cases$share, i)
+    expect_identical(seen[[i]]$mean, predict(stopped, x))
+    set.seed(1)
+    expect_identical(seen[[i]]$elbo, elbo(stopped, x))
+    expect_identical(seen[[i]]$coef, coef(stopped))
+  }
+})
+
+test_that("FALSE from a callback stops training, and nothing else does", {
+  stopping <- function(at) function(epoch, metrics, fit) epoch < at
+  fit <- run(cases$plain, 8, callback = stopping(3))
+  expect_same_fit(fit, run(cases$plain, 3))
+  expect_identical(fit$converged, NA)
+  expect_same_fit(update(fit, epochs = 8), at_once$plain)
+  for (value in list(NULL, NA, 0, "FALSE", c(FALSE, FALSE), TRUE, list(FALSE))) {
+    expect_same_fit(run(cases$plain, 8, callback = function(epoch, metrics, fit) value),
+                    at_once$plain)
+  }
+})
+
+test_that("all callbacks of a list are called, whatever one of them says", {
+  seen <- character()
+  say <- function(what, value) function(epoch, metrics, fit) {
+    seen <<- c(seen, paste(what, epoch))
+    value
+  }
+  fit <- run(cases$plain, 8, callback = list(say("a", TRUE), stop_at_2 = function(e, m, f) e < 2,
+                                             say("b", NULL)))
+  expect_identical(seen, c("a 1", "b 1", "a 2", "b 2"))
+  expect_identical(fit$iterations, 2L)
+  expect_same_fit(run(cases$plain, 8, callback = list()), at_once$plain)
+  expect_error(run(cases$plain, 8, callback = function(epoch, metrics, fit) stop("mine")),
+               "mine", fixed = TRUE)
+  expect_error(train_control(callback = 1), "`callback` must be NULL, a function",
+               class = "elbo_error")
+  expect_error(train_control(callback = list(mean, 1)), "`callback` must be NULL, a function",
+               class = "elbo_error")
+})
+
+# divergence ----------------------------------------------------------------------------------------
+
+test_that("divergence ends training with the last finite fit, and says where and why", {
+  for (optimizer in c("adam", "sgd")) {
+    for (rate in list(1e6, c(0.01, 0.01, 1e6))) {
+      path <- tempfile(fileext = ".rds")
+      train <- function(epochs, checkpoint = NULL) {
+        set.seed(1)
+        vae(x, 2, encoder = 6, optimizer = optimizer, control = train_control(
+          epochs = epochs, batch_size = 16, learning_rate = rate, checkpoint = checkpoint))
+      }
+      out <- warned(train(10, path))
+      fit <- out$value
+      done <- fit$iterations
+      expect_length(out$said, 1)
+      expect_match(out$said, sprintf("Training diverged in epoch %d, step [1-4] of it", done + 1))
+      expect_match(out$said, "learning rate of 1e+06", fixed = TRUE)
+      expect_match(out$said, sprintf("This is the fit after %d epoch%s.", done,
+                                     if (done == 1) "" else "s"), fixed = TRUE)
+      expect_lt(done, 10)
+      expect_true(is.finite(fit$elbo))
+      expect_true(all(is.finite(from_floats(fit$theta))))
+      expect_identical(if (is.null(fit$history)) 0L else nrow(fit$history), done)
+      expect_true(all(is.finite(unlist(fit$history))))
+      expect_identical(fit$converged, NA)
+      if (done > 0) expect_same_fit(fit, train(done))
+      expect_output(print(fit), sprintf("%d epoch", done))
+      expect_output(print(summary(fit)), sprintf("%d epoch", done))
+      # its checkpoint can be read; to go on is to diverge again
+      again <- warned(vae(x, resume = path, control = settings(10)))
+      expect_same_fit(again$value, fit)
+      expect_identical(again$said, out$said)
+    }
+  }
+})
+
+test_that("an epoch that ends where the ELBO is not finite is not kept", {
+  # the steps of the epoch were finite, but not what they led to
+  for (rate in 10^seq(1, 8, by = 0.5)) {
+    set.seed(1)
+    fit <- warned(vae(x, 2, encoder = 6, control = train_control(
+      epochs = 3, batch_size = NULL, learning_rate = rate)))$value
+    expect_true(is.finite(fit$elbo))
+    expect_identical(if (is.null(fit$history)) 0L else nrow(fit$history), fit$iterations)
+    expect_true(all(is.finite(predict(fit, x))))
+  }
+})
+
+test_that("a start that is not finite is an error", {
+  expect_error(vae(x, 2, encoder = 6, sigma2 = 1e-320, learn_sigma2 = FALSE,
+                   control = settings(2)),
+               "The ELBO is not finite where training starts", class = "elbo_error")
+})
