@@ -182,7 +182,7 @@ check_checkpoint_path <- function(path) {
   if (!dir.exists(dirname(path)) || dir.exists(path)) {
     abort_arg("checkpoint", "name a file in a directory that exists", dQuote(path, FALSE))
   }
-  normalizePath(path, mustWork = FALSE)
+  file.path(normalizePath(dirname(path)), basename(path))
 }
 
 check_callback <- function(x) {

@@ -23,4 +23,7 @@
 #' @useDynLib elbo, .registration = TRUE
 NULL
 
-.onUnload <- function(libpath) library.dynam.unload("elbo", libpath)
+.onUnload <- function(libpath) {
+  .Call(C_unload)
+  library.dynam.unload("elbo", libpath)
+}

@@ -155,7 +155,7 @@ elbo.vae <- function(object, newdata = NULL, samples = 1, by = c("mean", "observ
   samples <- check_count(samples, "samples")
   by <- check_choice(by, "by", c("mean", "observation"))
   weighted <- check_flag(weighted, "weighted")
-  if (is.null(newdata) && samples == 1 && by == "mean" && !weighted) {
+  if (is.null(newdata) && is.null(condition) && samples == 1 && by == "mean" && !weighted) {
     return(unlist(object[c("elbo", "reconstruction", "kl", "log_jacobian")]))
   }
   rows <- vae_rows(object, newdata, condition)
@@ -464,7 +464,7 @@ update.vae <- function(object, ..., epochs = NULL) {
   if (!is.null(epochs)) settings$epochs <- check_count(epochs, "epochs")
   goes_on <- !length(changed) && !is.null(epochs)
   if (goes_on && object$iterations >= settings$epochs) return(object)
-  control <- do.call(train_control, settings[!vapply(settings, is.null, logical(1))])
+  control <- structure(settings, class = "train_control")
   shown <- if (!is.null(epochs)) changed_control(object$call$control, epochs)
   if (goes_on) {
     if (isTRUE(object$converged)) object$state$idle <- 0L      # patience begins anew
@@ -567,9 +567,10 @@ summary.vae <- function(object, ...) {
   names(layers) <- c("layer", "inputs", "outputs", "activation", "parameters")
   fit <- object
   fit$theta <- fit$state <- fit$x <- NULL
+  kl <- object$kl_dimensions
   structure(list(fit = fit, layers = layers,
-                 dimensions = data.frame(kl = unname(object$kl_dimensions),
-                                         row.names = names(object$kl_dimensions))),
+                 dimensions = if (!is.null(kl)) data.frame(kl = unname(kl),
+                                                           row.names = names(kl))),
             class = "summary.vae")
 }
 
@@ -579,6 +580,7 @@ print.summary.vae <- function(x, ...) {
   print.vae(x$fit)
   cat("\n")
   print(x$layers, row.names = FALSE)
+  if (is.null(x$dimensions)) return(invisible(x))   # in a callback
   cat("\nKL, mean over observations:\n")
   kl <- sort(stats::setNames(x$dimensions$kl, row.names(x$dimensions)), decreasing = TRUE)
   print(signif(utils::head(kl, 10), 3))

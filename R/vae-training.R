@@ -26,7 +26,7 @@ train_vae <- function(problem, state, control, resume) {
         new$row$seconds <- proc.time()[["elapsed"]] - began
         # in one assignment: an interrupt finds the old epoch or the new one
         at <- list(state = new$state, previous = at$state,
-                   history = rbind(at$history, new$row))
+                   history = add_row(at$history, new$row))
         outcome <- after_epoch(problem, at$state, at$history, control)
       }
       progress_update(bar, at$state$epoch)
@@ -37,6 +37,14 @@ train_vae <- function(problem, state, control, resume) {
   tell_training(end, control)
   row.names(end$history) <- NULL
   end
+}
+
+# Validation data may come or go where training goes on: NA where there are none.
+add_row <- function(history, row) {
+  if (is.null(history)) return(row)
+  for (name in setdiff(names(row), names(history))) history[[name]] <- NA_real_
+  for (name in setdiff(names(history), names(row))) row[[name]] <- NA_real_
+  rbind(history, row[names(history)])
 }
 
 # The state after one epoch and its row of the history; or, where it is not finite, the
@@ -78,6 +86,9 @@ score_epoch <- function(problem, state, row, control) {
     better <- is.null(state$best) || isTRUE(score > state$best$score)
     state$idle <- if (better) 0L else state$idle + 1L
     if (better) state$best <- list(theta = state$theta, epoch = state$epoch, score = score)
+  } else {
+    state["best"] <- list(NULL)
+    state$idle <- 0L
   }
   list(state = state, row = row)
 }
@@ -148,29 +159,37 @@ tell_training <- function(run, control) {
 
 # ---- checkpoints ---------------------------------------------------------
 
-# A checkpoint is an RDS file of the fit as bytes with their fingerprint, so that one that
-# was damaged is known before anything in it is used.
-CHECKPOINT <- "elbo checkpoint 1"
+# A checkpoint is an RDS file (not compressed) of the fit, followed by its fingerprint and
+# this mark, which readRDS() does not look at: R's reader may crash on bytes that were
+# changed, and so it gets none that were.
+CHECKPOINT <- charToRaw("elbo checkpoint")
 
 # First to a file of another name in the same directory, then renamed, which replaces the
 # old one at once. Training goes on where that fails.
 write_checkpoint <- function(fit, control) {
   path <- control$checkpoint
   if (is.null(path)) return(invisible())
-  part <- tempfile(paste0(basename(path), "-"), dirname(path))
-  on.exit(unlink(part))
-  bytes <- serialize(fit, NULL, xdr = FALSE)
-  content <- list(format = CHECKPOINT, fingerprint = .Call(C_fingerprint, bytes),
-                  fit = bytes)
-  failed <- tryCatch({
-    saveRDS(content, part, compress = FALSE)
-    if (file.rename(part, path)) NULL else "it could not be renamed"
-  }, error = function(e) conditionMessage(e), warning = function(w) conditionMessage(w))
+  failed <- tryCatch(replace_file(path, fit), error = function(e) conditionMessage(e),
+                     warning = function(w) conditionMessage(w))
   if (!is.null(failed)) {
     warning("The checkpoint ", dQuote(path, FALSE), " was not written (", failed,
             "); the one before it, if any, is still there.", call. = FALSE)
   }
   invisible()
+}
+
+replace_file <- function(path, fit) {
+  part <- tempfile(paste0(basename(path), "-"), dirname(path))
+  on.exit(unlink(part))
+  bytes <- serialize(fit, NULL, xdr = FALSE)
+  con <- file(part, "wb")
+  tryCatch({
+    writeBin(bytes, con)
+    writeBin(c(.Call(C_fingerprint, bytes), CHECKPOINT), con)
+  }, finally = close(con))
+  if (file.size(part) != length(bytes) + 8 + length(CHECKPOINT)) stop("the disk is full")
+  if (!file.rename(part, path)) stop("it could not be renamed")
+  NULL
 }
 
 # The fit in a checkpoint file.
@@ -183,20 +202,24 @@ read_checkpoint <- function(path) {
     abort_arg("resume", "name a checkpoint that is whole",
               paste(dQuote(path, FALSE), "which is damaged or of another kind"))
   }
-  content <- tryCatch(readRDS(path), error = damaged, warning = damaged)
-  if (inherits(content, "vae")) return(check_checkpoint(content, damaged))
-  whole <- is.list(content) && identical(names(content), c("format", "fingerprint", "fit")) &&
-    identical(content$format, CHECKPOINT) && is.raw(content$fit) &&
-    identical(content$fingerprint, .Call(C_fingerprint, content$fit))
-  if (!whole) damaged()
-  check_checkpoint(tryCatch(unserialize(content$fit), error = damaged), damaged)
+  all <- tryCatch(readBin(path, "raw", file.size(path)), error = damaged, warning = damaged)
+  if (identical(utils::head(all, 2), as.raw(c(0x1f, 0x8b)))) {
+    fit <- tryCatch(readRDS(path), error = damaged, warning = damaged)
+    return(check_checkpoint(fit, damaged))
+  }
+  size <- length(all) - 8 - length(CHECKPOINT)
+  if (size < 1) damaged()
+  bytes <- all[seq_len(size)]
+  end <- c(.Call(C_fingerprint, bytes), CHECKPOINT)
+  if (!identical(utils::tail(all, length(end)), end)) damaged()
+  check_checkpoint(tryCatch(unserialize(bytes), error = damaged), damaged)
 }
 
-# A fit that was saved by saveRDS() will do as well, if it is one.
+# A fit that was saved by saveRDS() (compressed, and so with a check sum) will do as well.
 check_checkpoint <- function(fit, damaged) {
   whole <- inherits(fit, "vae") && is.list(fit) && is.list(fit$shape) &&
-    is.list(fit$state) && is.raw(fit$theta) && is.data.frame(fit$history) &&
-    is.list(fit$control)
+    is.list(fit$state) && is.raw(fit$theta) && is.list(fit$control) &&
+    (is.null(fit$history) || is.data.frame(fit$history))
   size <- if (whole) tryCatch(.Call(C_vae_size, fit$shape), error = function(e) NULL)
   whole <- !is.null(size) && length(fit$theta) == 4 * size &&
     length(fit$state$theta) == 4 * size && length(fit$state$m) == 4 * size
@@ -214,30 +237,46 @@ resume_vae <- function(path, call, values, control, env) {
               "progress")
     settings[free] <- unclass(control)[free]
   }
-  settings <- do.call(train_control, settings[!vapply(settings, is.null, logical(1))])
-  settings$resume <- fit
   settled <- isTRUE(fit$converged) && identical(settings$patience, fit$control$patience)
-  if (fit$iterations >= settings$epochs || settled) return(fit)
+  finished <- !is.null(fit$kl_dimensions) && (fit$iterations >= settings$epochs || settled)
+  if (finished) return(fit)
+  settings <- structure(settings, class = "train_control")
+  settings$resume <- fit
   changed <- as.list(call)[intersect(names(call), c("x", "condition", "validation", "data"))]
   refit(fit, changed, vae, settings, NULL, env)
 }
 
 # Arguments that are given along with a checkpoint must be those that it was made with.
 check_same_model <- function(fit, given) {
-  made <- fit$arguments
-  for (name in intersect(names(given), names(made))) {
-    value <- given[[name]]
-    if (name %in% c("encoder", "decoder")) {
-      value <- check_layers(value, name, if (is.null(given$activation)) "relu" else
-        given$activation)
-    } else if (is.character(made[[name]]) && is.character(value)) {
-      value <- if (length(value) == 1 && !is.na(pmatch(value, made[[name]]))) made[[name]] else value
-    } else if (is.numeric(made[[name]]) && is.numeric(value)) {
-      value <- as.double(value)
-      made[[name]] <- as.double(made[[name]])
-    }
-    if (!identical(value, made[[name]])) {
+  fixed <- setdiff(c(names(fit$arguments), "activation"), "validation")
+  for (name in intersect(names(given), fixed)) {
+    if (!same_argument(name, given[[name]], fit, given)) {
       abort_arg(name, "be what the checkpoint was made with, or be left out")
     }
   }
+}
+
+same_argument <- function(name, value, fit, given) {
+  made <- fit$arguments[[name]]
+  if (name == "activation") {
+    if (any(c("encoder", "decoder") %in% names(given))) return(TRUE)    # it is in those
+    used <- c(layer_activations(fit$arguments$encoder),
+              layer_activations(fit$arguments$decoder))
+    return(all(ACTIVATIONS[used + 1L] == check_choice(value, name, ACTIVATIONS)))
+  }
+  if (name %in% c("encoder", "decoder")) {
+    layers <- check_layers(value, name, if (is.null(given$activation)) "relu" else
+      given$activation)
+    # a width says nothing of the activation
+    silent <- is.numeric(value) && is.null(given$activation)
+    return(if (silent) identical(layer_units(layers), layer_units(made)) else
+      identical(layers, made))
+  }
+  if (name == "k") value <- check_count(value, "k", 1, 2^24)
+  if (is.character(made) && is.character(value) && length(value) == 1) {
+    value <- if (isTRUE(startsWith(made, value))) made else value
+  }
+  if (is.numeric(made) && is.numeric(value)) return(isTRUE(all.equal(
+    as.double(made), as.double(value), tolerance = 0)))
+  identical(value, made)
 }

@@ -130,9 +130,8 @@ vae <- function(x, k, encoder = c(512, 256), decoder = rev(encoder), activation 
                 control = train_control(epochs = 50, batch_size = 100), data = NULL,
                 resume = NULL, keep_data = FALSE) {
   call <- match.call()
-  control <- check_train_control(control)
+  if (!is.null(resume) && missing(control)) control <- NULL else check_train_control(control)
   if (!is.null(resume)) {
-    if (missing(control)) control <- NULL
     given <- names(call)[-1]
     values <- mget(setdiff(given, c("resume", "control")), environment())
     return(resume_vae(resume, call, values, control, parent.frame()))
@@ -166,10 +165,9 @@ vae <- function(x, k, encoder = c(512, 256), decoder = rev(encoder), activation 
     optimizer = check_choice(optimizer, "optimizer", c("adam", "sgd")),
     keep_data = check_flag(keep_data, "keep_data")
   )
+  if (is_number(validation)) asked$validation <- validation
   asked["sigma2"] <- list(check_vae_sigma2(sigma2, asked, ncol(raw)))
-  fit <- fit_vae(raw, asked, condition, validation, control, call)
-  fit$terms <- terms
-  fit
+  fit_vae(raw, asked, condition, validation, control, call, terms)
 }
 
 vae_formula <- function(formula, data) {
@@ -203,11 +201,11 @@ check_vae_sigma2 <- function(sigma2, asked, p) {
 
 # ---- the problem in core units ------------------------------------------
 
-fit_vae <- function(raw, asked, condition, validation, control, call) {
+fit_vae <- function(raw, asked, condition, validation, control, call, terms) {
   before <- use_threads(control)
   on.exit(options(before))
   resume <- control$resume
-  problem <- vae_problem(raw, asked, condition, validation, control, resume)
+  problem <- vae_problem(raw, asked, condition, validation, control, resume, terms)
   problem$call <- call
   state <- if (is.null(resume)) start_vae(problem) else resume$state
   run <- train_vae(problem, state, control, resume)
@@ -221,7 +219,7 @@ fit_vae <- function(raw, asked, condition, validation, control, call) {
 }
 
 # What training needs: the data as floats, the shape of the model, and the settings.
-vae_problem <- function(raw, asked, condition, validation, control, resume) {
+vae_problem <- function(raw, asked, condition, validation, control, resume, terms) {
   p <- ncol(raw)
   given <- encode_condition(condition, nrow(raw), resume$condition)
   held <- hold_out(validation, nrow(raw), given$code, resume$held_out)
@@ -237,7 +235,7 @@ vae_problem <- function(raw, asked, condition, validation, control, resume) {
   shape <- vae_shape(p, asked$k, ncol(given$code), asked)
   means <- column_means(data)
   problem <- list(
-    asked = asked, control = control, shape = shape, layout = vae_layout(shape),
+    asked = asked, control = control, terms = terms, shape = shape, layout = vae_layout(shape),
     condition = given$spec, held_out = held$rows, noise_seed = shown$noise_seed,
     n = data$n, p = p, features = colnames(raw), means = means, mu = data$mu,
     sd = data$sd, scaled = data$scaled, u = data$u, unit = data$unit, floor = floor,
@@ -248,9 +246,11 @@ vae_problem <- function(raw, asked, condition, validation, control, resume) {
   if (problem$layout$size[nrow(problem$layout)] + max(problem$layout$offset) > 2^31) {
     abort_arg("encoder", "make a model of less than 2^31 parameters")
   }
-  problem$fingerprint <- .Call(C_fingerprint, problem$data$x)
+  problem$fingerprint <- list(x = .Call(C_fingerprint, problem$data$x),
+                              condition = .Call(C_fingerprint, problem$data$condition))
   check_same_data(problem, resume)
-  problem$validation <- validation_data(validation, held, x, given, problem)
+  problem$validation <- validation_data(validation, held, x, given, problem,
+                                        resume$validation_seed)
   problem
 }
 
@@ -282,8 +282,10 @@ hold_out <- function(validation, n, code, before) {
   list(rows = if (size > 0) sort(sample.int(n, size)) else integer(0), share = size > 0)
 }
 
-# list(data, units, jacobian) of the validation rows, or NULL.
-validation_data <- function(validation, held, x, given, problem) {
+# list(data, units, jacobian) of the validation rows, or NULL. `noise`: see
+# transform_again().
+validation_data <- function(validation, held, x, given, problem, noise = NULL) {
+  noise_seed <- NULL
   if (is_number(validation) && !held$share) return(NULL)
   if (held$share) {
     x <- x[held$rows, , drop = FALSE]
@@ -297,15 +299,19 @@ validation_data <- function(validation, held, x, given, problem) {
       condition <- validation$condition
       validation <- validation$x
     } else condition <- NULL
-    rows <- conform(list(features = problem$features, p = problem$p,
-                         transform = problem$asked$transform), validation, "validation")
+    rows <- conform(problem[c("features", "p", "terms")], validation, "validation")
     if (nrow(rows$x) < 1) abort_arg("validation", "have at least 1 row", 0)
-    x <- rows$x
+    shown <- transform_again(problem$asked$transform, rows$x, "validation", noise)
+    x <- shown$x
+    noise_seed <- shown$noise_seed
+    if (is.null(problem$condition) && !is.null(condition)) {
+      abort_arg("validation$condition", "be left out: the model has none")
+    }
     code <- encode_condition(condition, nrow(x), problem$condition,
                              "validation$condition")$code
   }
   list(data = vae_floats(x, code, integer(0), problem$mu, problem$unit, problem$means),
-       units = row_units(x, problem$unit),
+       noise_seed = noise_seed, units = row_units(x, problem$unit),
        jacobian = transform_log_jacobian(problem$asked$transform, x))
 }
 
@@ -335,9 +341,10 @@ check_same_data <- function(problem, resume) {
                            resume$n + length(resume$held_out), resume$p),
               sprintf("%d x %d ones", problem$n + length(problem$held_out), problem$p))
   }
-  if (!identical(problem$fingerprint, resume$fingerprint)) {
-    abort_arg("x", "be the data that the model was fitted to",
-              "others of the same size")
+  for (arg in c("x", "condition")) {
+    if (!identical(problem$fingerprint[[arg]], resume$fingerprint[[arg]])) {
+      abort_arg(arg, "be the data that the model was fitted to", "others of the same size")
+    }
   }
 }
 
@@ -370,7 +377,18 @@ encode_condition <- function(condition, n, spec = NULL, arg = "condition") {
       sprintf("numbers with %d columns", spec$columns) else "a factor",
       "as the model was fitted with"), describe(condition))
   }
-  list(code = code, spec = spec)
+  list(code = named_columns(code, spec, arg), spec = spec)
+}
+
+# Columns by their names, where they have any.
+named_columns <- function(code, spec, arg) {
+  names <- colnames(code)
+  if (is.null(names) || is.null(spec$names) || identical(names, spec$names)) return(code)
+  if (anyDuplicated(names) || !setequal(names, spec$names)) {
+    abort_arg(arg, paste("have the columns", paste(dQuote(spec$names, FALSE), collapse = ", ")),
+              paste(dQuote(names, FALSE), collapse = ", "))
+  }
+  code[, spec$names, drop = FALSE]
 }
 
 given_levels <- function(condition, spec, arg) {
@@ -487,12 +505,13 @@ new_vae <- function(problem, run) {
       theta = theta, state = state,
       shift = problem$mu, unit = problem$unit, u = problem$u,
       scale = if (problem$scaled) structure(problem$sd, names = problem$features),
-      transform = asked$transform, features = problem$features,
+      transform = asked$transform, features = problem$features, terms = problem$terms,
       condition = problem$condition, held_out = problem$held_out,
       arguments = asked,
       control = unclass(problem$control)[setdiff(names(problem$control),
                                                  c("resume", "callback"))],
-      noise_seed = problem$noise_seed, fingerprint = problem$fingerprint
+      noise_seed = problem$noise_seed,
+      validation_seed = problem$validation$noise_seed, fingerprint = problem$fingerprint
     ),
     class = "vae"
   )

@@ -38,6 +38,7 @@ static const R_CallMethodDef entries[] = {
   ENTRY(C_vae_evaluate, 5),
   ENTRY(C_vae_encode, 4),
   ENTRY(C_vae_decode, 6),
+  ENTRY(C_unload, 0),
   {NULL, NULL, 0}
 };
 
@@ -47,11 +48,4 @@ void R_init_elbo(DllInfo *dll)
   R_registerRoutines(dll, NULL, entries, NULL, NULL);
   R_useDynamicSymbols(dll, FALSE);
   R_forceSymbols(dll, TRUE);
-}
-
-void R_unload_elbo(DllInfo *dll)
-{
-  (void) dll;
-  threads_unload();
-  glue_unload();
 }

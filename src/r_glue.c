@@ -100,12 +100,16 @@ static void *space_for(int threads)
   return larger;
 }
 
-void glue_unload(void)
+/* Ends the threads and gives the space back. (R does not find a R_unload_elbo() where
+ * symbols are not looked up dynamically.) */
+SEXP C_unload(void)
 {
+  threads_unload();
   la_use(0, (gemm_plan) {GEMM_PORTABLE, 1, NULL});
   free(space.at);
   space.at = space.linalg.space = NULL;
   space.threads = 0;
+  return R_NilValue;
 }
 
 /* The string that an option holds, or "". */

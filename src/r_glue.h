@@ -25,9 +25,6 @@ void glue_use(void);
  * where there is no memory. */
 gemm_plan glue_plan(int threads);
 
-/* Gives the space back; for when the package is unloaded. */
-void glue_unload(void);
-
 /* A double matrix of n x p (p = 0: of any number of columns). */
 const double *glue_matrix(SEXP x, size_t n, size_t p, const char *what);
 double glue_number(SEXP x, const char *what);
@@ -48,6 +45,7 @@ void glue_check_sizes(size_t n, size_t p, size_t k, size_t m);
 SEXP glue_list(const char **names, int count);
 
 /* .Call entry points */
+SEXP C_unload(void);
 SEXP C_data_summary(SEXP x);
 SEXP C_data_squares(SEXP x, SEXP mu, SEXP unit);
 SEXP C_data_times(SEXP x, SEXP mu, SEXP unit, SEXP q);

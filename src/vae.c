@@ -277,9 +277,9 @@ static void compare(state *v, vae_terms *terms)
   for (size_t i = 0; v->seen && i < p * v->n; i++) cells += (double) v->seen[i];
   if (!v->seen) cells = (double) p * (double) v->n;
   terms->reconstruction = sum / (double) v->draws;
-  cells = (cells > 0.0 ? cells : 1.0) * (double) v->set->samples;
-  terms->s2 = variance / cells;
-  terms->floored = raised / cells;
+  terms->cells = cells * (double) v->set->samples;
+  terms->s2 = cells > 0.0 ? variance / terms->cells : 0.0;
+  terms->floored = cells > 0.0 ? raised / terms->cells : 0.0;
 }
 
 /* KL of dimension j of observation i. */

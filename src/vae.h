@@ -78,9 +78,9 @@ typedef struct {
   const real *noise;
 } vae_batch;
 
-/* Means over the batch; over its observed cells, s2 and the share of those that the floor
- * raised. */
-typedef struct { double reconstruction, kl, objective, s2, floored; } vae_terms;
+/* Means over the batch; over its observed cells (times samples), of which there are
+ * `cells`, s2 and the share of those that the floor raised. */
+typedef struct { double reconstruction, kl, objective, s2, floored, cells; } vae_terms;
 
 /* Work space for batches of n observations: vae_work() reals and vae_sums() doubles. */
 size_t vae_work(const vae_net *net, size_t n, size_t samples);

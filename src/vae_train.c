@@ -27,13 +27,17 @@ static void draw(const vae_net *net, const vae_training *set, uint32_t epoch,
                  k, batch->n, noise + s * k * batch->n);
 }
 
+/* Adds the terms of a batch, a share of all observations; what are means over cells
+ * count by these. */
 static void add_terms(vae_terms *to, vae_terms from, double share)
 {
+  double cells = to->cells + from.cells, part = cells > 0.0 ? from.cells / cells : 0.0;
   to->reconstruction += share * from.reconstruction;
   to->kl += share * from.kl;
   to->objective += share * from.objective;
-  to->s2 += share * from.s2;
-  to->floored += share * from.floored;
+  to->s2 += part * (from.s2 - to->s2);
+  to->floored += part * (from.floored - to->floored);
+  to->cells = cells;
 }
 
 int vae_epoch(const vae_net *net, const vae_data *data, uint32_t epoch,
@@ -72,7 +76,7 @@ vae_terms vae_evaluate(const vae_net *net, const real *theta, const vae_data *da
   size_t n = data->n, k = net->shape.k, most = set->batch < n ? set->batch : n;
   real *noise = work, *rest = noise + k * most * set->model.samples;
   double *part = sums, *more = part + k;
-  vae_terms mean = {0.0, 0.0, 0.0, 0.0, 0.0};
+  vae_terms mean = {0.0, 0.0, 0.0, 0.0, 0.0, 0.0};
   memset(kl_j, 0, k * sizeof *kl_j);
   for (size_t i = 0; i < n; i += most) {
     vae_batch batch = {data, NULL, i, n - i < most ? n - i : most, noise};

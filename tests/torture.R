@@ -124,6 +124,57 @@ add("C_adam_climb", list(theta = c(1, 2, 3), m = c(0, 0, 1), v = c(0, 0, 1), ste
 # the state may hold more than is needed
 add("C_adam_climb", list(key = 1:2, steps = 4, v = 0, m = 0, theta = 1, row = "a"), 2, 0.01)
 
+# Deep VAEs: floats are in raw vectors. Numbers as R has them, without the package.
+floats <- function(values) writeBin(as.double(values), raw(), size = 4)
+# A net of every part: both chains or none, every noise, with a condition or without.
+net <- function(p, c = 0L, noise = 0L, shared = FALSE, hidden = TRUE, fixed = FALSE) {
+  list(p = p, k = k, c = c, encoder = if (hidden) 3:4 else integer(),
+       encoder_activation = if (hidden) c(1L, 7L) else integer(),
+       decoder = if (hidden) 3L else integer(), decoder_activation = if (hidden) 4L else integer(),
+       shared_d = shared, noise = noise, fixed_noise = fixed)
+}
+training <- function(samples = 1L, batch = 5L, optimiser = 0L) {
+  list(beta = 0.7, free_bits = 0.01, floor = -9, samples = samples, batch = batch,
+       key = 7:8, threads = 0L, optimiser = optimiser, learning_rate = 0.01,
+       momentum = 0.9, clip = Inf, weight_decay = 0.1)
+}
+for (x in c(complete, missing)) with(companion(x), {
+  p <- length(mu)
+  n <- nrow(x)
+  add("C_vae_data", x, mu, unit)
+  cells <- call_entry("C_vae_data", list(x, mu, unit))
+  holes_in <- anyNA(as.matrix(x))
+  for (kind in 1:5) {
+    shape <- switch(kind, net(p), net(p, 2L, 1L, shared = TRUE), net(p, 0L, 2L),
+                    net(p, 1L, 2L, hidden = FALSE, fixed = TRUE),
+                    net(p, hidden = FALSE, shared = TRUE, fixed = TRUE))
+    add("C_vae_size", shape)
+    size <- call_entry("C_vae_size", list(shape))
+    theta <- floats(sin(seq_len(size)))
+    data <- list(n = n, x = cells, fill = if (holes_in) floats(numeric(p)),
+                 condition = floats(cos(seq_len(shape$c * n))))
+    adam <- list(theta = theta, m = raw(4 * size), v = raw(4 * size), steps = 0)
+    sgd <- list(theta = theta, m = raw(4 * size), v = raw(), steps = 3)
+    # batches of one row, of a part, of all and of more than there are
+    for (batch in c(1L, 5L, n, n + 1L)) {
+      add("C_vae_epoch", shape, data, adam, 3L, training(1L + kind %% 2L, batch))
+      add("C_vae_evaluate", shape, data, theta, 3L, training(1L + kind %% 2L, batch))
+    }
+    add("C_vae_epoch", shape, data, sgd, 1L, training(optimiser = 1L))
+    add("C_vae_encode", shape, data, theta, training())
+    for (variance in c(FALSE, TRUE)) for (count in 0:3) {
+      add("C_vae_decode", shape, matrix(0.5, k, count), floats(rep(0.1, shape$c * count)), theta,
+          variance, training())
+    }
+  }
+})
+add("C_as_float", c(1, -0.1, NA, Inf, 1e300))
+add("C_as_float", double())
+add("C_as_double", floats(c(1, -0.1, NA, Inf)))
+add("C_as_double", raw())
+for (count in c(0, 1, 7, 8, 9, 100)) add("C_fingerprint", as.raw(seq_len(count) %% 256))
+with(companion(dense), add("C_vae_data", dense[0, ], mu, unit))
+
 # no rows
 add("C_data_summary", dense[0, ])
 with(companion(dense), {
@@ -203,13 +254,8 @@ endless <- function(name, i, value) {
   identical(value, .Machine$integer.max) && identical(samples[[name]], as.double(i))
 }
 
-refused <- 0
-# one of each entry, and of those that work from S also one that has none
-first_of <- calls[!duplicated(vapply(calls, function(call) {
-  paste(call$name, is.null(call$arguments[[1]]))
-}, ""))]
-for (call in first_of) for (i in seq_along(call$arguments)) for (value in wrong) {
-  if (call$name %in% c("C_lvae_epoch", "C_lvae_observe") && endless(call$name, i, value)) next
+# What came of a call with argument i replaced: refused, in the glue's own words, or not.
+tried <- function(call, i, value) {
   arguments <- call$arguments
   arguments[i] <- list(value)
   command <- as.call(c(list(.Call, entry(call$name)), lapply(arguments, function(a) {
@@ -219,12 +265,39 @@ for (call in first_of) for (i in seq_along(call$arguments)) for (value in wrong)
     eval(command)
     NULL
   }, error = conditionMessage)
-  if (is.null(message)) next
-  refused <- refused + 1
+  if (is.null(message)) return(FALSE)
   if (!grepl("^internal error: |^the model is too large|LAPACK", message)) {
     stop(call$name, ", argument ", i, ": unexpected error: ", message)
   }
+  TRUE
 }
+
+refused <- 0
+# one of each entry, and of those that work from S also one that has none
+first_of <- calls[!duplicated(vapply(calls, function(call) {
+  paste(call$name, is.null(call$arguments[[1]]))
+}, ""))]
+for (call in first_of) for (i in seq_along(call$arguments)) for (value in wrong) {
+  if (call$name %in% c("C_lvae_epoch", "C_lvae_observe") && endless(call$name, i, value)) next
+  refused <- refused + tried(call, i, value)
+}
+# Nets, data, states and settings of deep VAEs are lists: each of their elements, too.
+inner <- 0
+for (call in first_of[grepl("^C_vae", vapply(first_of, `[[`, "", "name"))]) {
+  for (i in which(vapply(call$arguments, is.list, NA))) {
+    for (element in names(call$arguments[[i]])) {
+      given <- call$arguments[[i]]
+      inner <- inner + tried(call, i, given[names(given) != element])
+      # floats that are too few, too many, or none at all
+      lengths <- if (is.raw(given[[element]])) list(raw(), raw(3), raw(4), raw(4000))
+      for (value in c(wrong, lengths)) {
+        if (element == "samples" && identical(value, .Machine$integer.max)) next
+        inner <- inner + tried(call, i, replace(given, element, list(value)))
+      }
+    }
+  }
+}
+stopifnot(inner > 2500)
 # An argument left out or in excess is R's to refuse.
 stopifnot(refused > 2500, inherits(try(.Call(entry("C_ppca_canonical")), silent = TRUE),
                                   "try-error"))
@@ -262,6 +335,30 @@ for (x in missing) {
   stopifnot(is.finite(fit$loglik), !anyNA(as.matrix(impute(fit, x))))
   impute(fit, x, draws = 1)
   posterior(fit, x)
+}
+for (x in c(complete, missing)) {
+  file <- tempfile(fileext = ".rds")
+  for (noise in c("shared", "feature", "network")) {
+    by_label <- noise == "feature"
+    label <- if (by_label) rep(c("a", "b"), length.out = nrow(x))
+    fit <- suppressWarnings(vae(
+      x, k, encoder = if (noise == "network") integer(0) else 4, noise = noise,
+      latent_variance = if (by_label) "shared" else "network", condition = label,
+      optimizer = if (by_label) "sgd" else "adam", validation = if (by_label) 0 else x,
+      control = train_control(epochs = 3, batch_size = 5, learning_rate = 1e-4, samples = 2,
+                              patience = 2, checkpoint = file, every = 1)))
+    latent <- predict(fit, x, condition = label)
+    stopifnot(is.finite(fit$elbo), identical(dim(latent), c(nrow(x), k)))
+    elbo(fit, x, samples = 3, weighted = TRUE, condition = label)
+    posterior_collapse(fit, x, condition = label)
+    residuals(fit, x, condition = label)
+    if (noise != "network") tune_sigma2(fit, x, condition = label)
+    simulate(fit, 3, condition = if (by_label) "a")
+    coef(fit)
+    suppressWarnings(update(fit, epochs = 5))
+    suppressWarnings(vae(x, condition = label, validation = if (by_label) 0 else x, resume = file,
+                         control = train_control(epochs = 5)))
+  }
 }
 invisible(select_rank(dense))
 invisible(gctorture2(torture))

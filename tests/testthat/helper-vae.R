@@ -155,10 +155,11 @@ essence <- function(fit) {
 expect_same_fit <- function(object, expected) {
   object <- essence(object)
   expected <- essence(expected)
-  testthat::expect_identical(names(object), names(expected))
-  for (part in names(expected)) {
-    testthat::expect_identical(object[[part]], expected[[part]], label = part)
-  }
+  same <- vapply(union(names(object), names(expected)), function(part) {
+    identical(object[[part]], expected[[part]])
+  }, NA)
+  testthat::expect(all(same), paste("the fits differ in", paste(names(same)[!same],
+                                                                collapse = ", ")))
 }
 
 # Single-precision numbers in a raw vector, as R itself writes and reads them.

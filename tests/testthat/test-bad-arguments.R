@@ -12,6 +12,8 @@ set.seed(1)
 adam <- linear_vae(x, 2, optimizer = "adam", keep_data = TRUE,
                    control = train_control(epochs = 3))
 ae <- linear_ae(x, 2, optimizer = "exact", keep_data = TRUE)
+few <- train_control(epochs = 2, batch_size = 10)
+deep <- elbo::vae(x, 2, encoder = 3, keep_data = TRUE, control = few)
 collapse <- posterior_collapse(vae)
 steady <- stability(vae)
 hill <- landscape(vae, 4:5, points = 5)
@@ -135,6 +137,33 @@ no_size <- c(nothing, list(
   strings = c("1", "5"), flags = c(TRUE, FALSE), huge = c(1e300, 1), frame = frame
 ))
 
+# One row or more for encoder and decoder; `list()` and `list(1)` are layers.
+no_layers <- c(without(nothing, "list()", "list(1)"), list(
+  `TRUE` = TRUE, string = "64", zero = 0, negative = -1, fraction = 1.5, `NaN` = NaN, `Inf` = Inf,
+  hole = c(2, NA), later = c(2, 0), huge = 1e300, wide = 2^25, many = rep(2, 33),
+  strings = list("a"), pair = list(c(1, 2)), nested = list(list(dense(2))), frame = frame,
+  maker = dense
+))
+
+no_condition <- c(nothing, list(short = 1:19, long = 1:21, hole = c(1:19, NA),
+                                infinite = c(1:19, Inf), wide = matrix(0, 19, 2),
+                                frame = frame[-1, ], missing_level = factor(c(rep("a", 19), NA)),
+                                text_frame = data.frame(a = rep("a", 20)), fit = fit))
+
+# A model that has no condition takes none.
+any_condition <- c(without(nothing, "NULL"), list(labels = rep("a", 20), numbers = 1:20))
+
+no_learning_rate <- c(without(no_number, "two"), list(
+  `NULL` = NULL, zero = 0, negative = -1, zero_later = c(1, 0), hole = c(1, NA),
+  infinite = c(1, Inf), strings = c("1", "2"), flags = c(TRUE, FALSE)
+))
+
+no_end <- c(without(nothing, "NULL"), list(
+  `TRUE` = TRUE, `NULL` = NULL, string = "1", short = 1:3, long = 1:6, hole = c(1, NA),
+  infinite = c(1, Inf), rows = x[1:2, ], narrow = x[1, 1:4, drop = FALSE], frame = frame,
+  strings = letters[1:5], flags = c(TRUE, FALSE), infinite_row = c(1, 2, Inf, 4, 5)
+))
+
 # the table --------------------------------------------------------------------
 
 # Arguments of plot() that matter for one type only.
@@ -156,6 +185,31 @@ scree_arguments <- list(n = c(no_count, list(zero = 0, many = 6)),
                         log = no_flag[names(no_flag) != "NULL"])
 no_levels <- c(no_count, list(`NULL` = NULL, zero = 0))
 no_angle <- c(no_number, list(`NULL` = NULL))
+
+deep_plot_arguments <- list(
+  type = no_choice, newdata = no_newdata, condition = any_condition,
+  dims = no_dims, dim = no_size, n = c(no_count, list(zero = 0, many = 21)),
+  # "a" and "b" are features
+  features = c(without(nothing, "two_strings"), list(
+    `TRUE` = TRUE, zero = 0, beyond = 6, fraction = 1.5, negative = -1, twice = c(1, 1),
+    unknown = "f", frame = frame
+  )),
+  col = c(no_colour, list(short = c("red", "blue"), short_factor = factor(1:3))),
+  limits = c(nothing, list(`TRUE` = TRUE, one = 1, equal = c(1, 1), falling = c(2, 1),
+                           hole = c(1, NA), infinite = c(0, Inf), three = 1:3, frame = frame)),
+  from = without(no_end, "NULL"),
+  reach = c(no_number, list(`NULL` = NULL, zero = 0, negative = -1)),
+  sampling = without(no_choice, "NULL"),
+  seed = c(no_number, list(huge = 1e300, beyond = 2^31))
+)
+deep_plot_with <- list(
+  newdata = list(type = "latent"), condition = list(type = "latent"),
+  dims = list(type = "latent"), dim = list(type = "samples"), n = list(type = "reconstructions"),
+  features = list(type = "reconstructions"), col = list(type = "latent"),
+  limits = list(type = "samples", dim = c(1, 5)), from = list(type = "traversal"),
+  reach = list(type = "traversal"), sampling = list(type = "samples"),
+  seed = list(type = "samples")
+)
 
 # with: arguments that work. also: what else is given with a bad argument. bad: for each
 # argument, what it must refuse. call: the function to call, if not the one named.
@@ -215,12 +269,142 @@ table <- list(
     bad = list(
       epochs = c(no_count, list(`NULL` = NULL, zero = 0)),
       batch_size = c(no_count, list(zero = 0)),
-      learning_rate = c(no_number, list(`NULL` = NULL, zero = 0, negative = -1)),
+      learning_rate = no_learning_rate,
       samples = c(no_count, list(`NULL` = NULL, zero = 0)),
       tol = c(no_number, list(`NULL` = NULL, zero = 0, negative = -1)),
       maxit = c(no_count, list(`NULL` = NULL, zero = 0)),
-      accelerate = no_choice, rotate = no_flag, progress = no_flag
+      accelerate = no_choice, rotate = no_flag, progress = no_flag,
+      momentum = c(no_number, list(`NULL` = NULL, one = 1, negative = -0.1)),
+      clip = c(without(no_number, "Inf"), list(`NULL` = NULL, zero = 0, negative = -1)),
+      weight_decay = c(no_number, list(`NULL` = NULL, negative = -1)),
+      patience = c(no_count, list(zero = 0)),
+      checkpoint = c(nothing, list(`TRUE` = TRUE, number = 1, directory = tempdir(), frame = frame,
+                                   nowhere = file.path(tempfile(), "fit.rds"))),
+      every = c(no_count, list(`NULL` = NULL, zero = 0)),
+      callback = c(without(nothing, "list()", "function", "primitive"), list(
+        `TRUE` = TRUE, number = 1, string = "mean", frame = frame, some = list(mean, 1))),
+      threads = c(no_count, list(zero = 0, many = 65))
     )
+  ),
+  vae = list(
+    with = list(x = x, k = 2, encoder = 3, control = few),
+    bad = list(
+      x = c(without(no_data, "one_column", "one_column_frame"), list(constant = x * 0 + 1)),
+      k = c(no_count, list(`NULL` = NULL, zero = 0)),
+      encoder = no_layers, decoder = no_layers, activation = no_choice,
+      latent_variance = no_choice, noise = no_choice, optimizer = no_choice,
+      sigma2 = c(no_number, list(zero = 0, negative = -1)), learn_sigma2 = no_flag,
+      sigma2_min = c(no_number, list(zero = 0, negative = -1)),
+      beta = without(no_weight, "zero", "zero_later"),
+      free_bits = c(no_number, list(`NULL` = NULL, negative = -1)),
+      condition = no_condition, center = no_vector_or_flag, scale = no_scale,
+      transform = no_transform,
+      validation = c(no_newdata, list(
+        `NULL` = NULL, negative = -0.1, one = 1, all = 0.99, no_rows = x[0, ],
+        other = list(x = x, y = 1), without_x = list(condition = 1:20)
+      )),
+      control = no_train_control,
+      data = c(nothing, list(`TRUE` = TRUE, number = 1, frame = frame)),
+      resume = c(nothing, list(`TRUE` = TRUE, number = 1, absent = tempfile(),
+                               directory = tempdir(), frame = frame,
+                               other = system.file("DESCRIPTION", package = "elbo"))),
+      keep_data = no_flag
+    )
+  ),
+  dense = list(
+    with = list(units = 3),
+    bad = list(units = c(no_count, list(`NULL` = NULL, zero = 0, wide = 2^25)),
+               activation = no_choice)
+  ),
+  schedule_cosine = list(
+    with = list(epochs = 3, from = 1),
+    bad = list(epochs = c(no_count, list(`NULL` = NULL, zero = 0)),
+               from = c(no_number, list(`NULL` = NULL, negative = -1)),
+               to = c(no_number, list(`NULL` = NULL, negative = -1)))
+  ),
+  schedule_step = list(
+    with = list(epochs = 3, from = 1),
+    bad = list(epochs = c(no_count, list(`NULL` = NULL, zero = 0)),
+               from = c(no_number, list(`NULL` = NULL, negative = -1)),
+               factor = c(no_number, list(`NULL` = NULL, zero = 0, negative = -1)),
+               every = c(no_count, list(`NULL` = NULL, zero = 0)))
+  ),
+  schedule_warmup = list(
+    with = list(epochs = 3),
+    bad = list(epochs = c(no_count, list(`NULL` = NULL, zero = 0)),
+               from = c(no_number, list(`NULL` = NULL, negative = -1)),
+               to = c(no_number, list(`NULL` = NULL, negative = -1)))
+  ),
+  schedule_cyclic = list(
+    with = list(epochs = 8),
+    bad = list(epochs = c(no_count, list(`NULL` = NULL, zero = 0)),
+               cycles = c(no_count, list(`NULL` = NULL, zero = 0, many = 9)),
+               ramp = c(no_number, list(`NULL` = NULL, zero = 0, more = 1.1, negative = -1)),
+               from = c(no_number, list(`NULL` = NULL, negative = -1)),
+               to = c(no_number, list(`NULL` = NULL, negative = -1)))
+  ),
+  interpolate_latent = list(
+    with = list(object = deep, from = x[1, ], to = x[2, ]),
+    bad = list(object = c(without(no_matrix, "function"), list(`NULL` = NULL, linear = vae)),
+               from = no_end, to = no_end,
+               steps = c(no_count, list(`NULL` = NULL, zero = 0, one = 1)),
+               condition = any_condition)
+  ),
+  predict.vae = list(
+    call = "predict", with = list(object = deep),
+    bad = list(newdata = no_newdata, type = no_choice, condition = any_condition)
+  ),
+  posterior.vae = list(call = "posterior", with = list(object = deep),
+                       bad = list(newdata = no_newdata, condition = any_condition)),
+  elbo.vae = list(
+    call = "elbo", with = list(object = deep),
+    bad = list(newdata = no_newdata, samples = c(no_count, list(`NULL` = NULL, zero = 0)),
+               by = no_choice, weighted = no_flag, condition = any_condition)
+  ),
+  posterior_collapse.vae = list(
+    call = "posterior_collapse", with = list(object = deep),
+    bad = list(newdata = no_newdata,
+               eps = c(no_number, list(`NULL` = NULL, zero = 0, negative = -1)),
+               delta = c(no_number, list(`NULL` = NULL, one = 1, more = 2, negative = -1)),
+               condition = any_condition)
+  ),
+  tune_sigma2.vae = list(call = "tune_sigma2", with = list(object = deep),
+                         bad = list(newdata = no_newdata, condition = any_condition)),
+  simulate.vae = list(
+    call = "simulate", with = list(object = deep),
+    bad = list(
+      nsim = c(no_count, list(`NULL` = NULL)),
+      seed = c(no_number, list(huge = 1e300, beyond = 2^31)), type = no_choice,
+      condition = any_condition
+    )
+  ),
+  fitted.vae = list(call = "fitted", with = list(object = deep), bad = list()),
+  residuals.vae = list(call = "residuals", with = list(object = deep),
+                       bad = list(newdata = no_newdata, condition = any_condition)),
+  coef.vae = list(call = "coef", with = list(object = deep), bad = list()),
+  nobs.vae = list(call = "nobs", with = list(object = deep), bad = list(), dots = FALSE),
+  summary.vae = list(call = "summary", with = list(object = deep), bad = list(), dots = FALSE),
+  update.vae = list(
+    call = "update", with = list(object = deep),
+    # what is changed in a call is evaluated: a symbol or a call is no value there
+    bad = list(
+      epochs = c(no_count, list(zero = 0)),
+      k = c(without(no_count, "symbol", "call"), list(zero = 0)),
+      control = without(no_train_control, "symbol", "call"),
+      beta = without(no_weight, "symbol", "call", "zero", "zero_later", "NULL"),
+      encoder = without(no_layers, "symbol", "call")
+    )
+  ),
+  plot.vae = list(with = list(x = deep), bad = deep_plot_arguments, also = deep_plot_with,
+                  dots = FALSE),
+  autoplot.vae = list(with = list(object = deep), bad = deep_plot_arguments,
+                      also = deep_plot_with, package = "ggplot2"),
+  tidy.vae = list(with = list(x = deep), bad = list(matrix = no_choice)),
+  glance.vae = list(with = list(x = deep), bad = list()),
+  augment.vae = list(
+    with = list(x = deep),
+    bad = list(data = no_newdata, samples = c(no_count, list(`NULL` = NULL, zero = 0)),
+               condition = any_condition)
   ),
   elbo = list(with = list(object = vae), bad = list(newdata = no_complete)),
   elbo.linear_vae = list(
@@ -540,6 +724,12 @@ test_that("arguments without a default have to be given", {
   expect_error(alignment(x), "argument \"reference\" is missing", fixed = TRUE)
   expect_error(landscape(fit), "argument \"pair\" is missing", fixed = TRUE)
   expect_error(rescale_latent(vae), "argument \"a\" is missing", fixed = TRUE)
+  expect_error(elbo::vae(), "argument \"x\" is missing", fixed = TRUE)
+  expect_error(elbo::vae(x), "argument \"k\" is missing", fixed = TRUE)
+  expect_error(interpolate_latent(deep), "argument \"from\" is missing", fixed = TRUE)
+  expect_error(interpolate_latent(deep, x[1, ]), "argument \"to\" is missing", fixed = TRUE)
+  expect_error(dense(), "argument \"units\" is missing", fixed = TRUE)
+  expect_error(schedule_cosine(3), "argument \"from\" is missing", fixed = TRUE)
   for (generic in list(posterior, impute, elbo, tune_sigma2, posterior_collapse, stability,
                        landscape, rescale_latent, as_linear_vae)) {
     expect_error(generic())
@@ -583,8 +773,10 @@ test_that("choices that do not go together are refused", {
   }
   skip_if_not_installed("Matrix")
   sparse <- methods::as(Matrix::Matrix(round(abs(x)), sparse = TRUE), "generalMatrix")
-  expect_error(linear_vae(sparse, 2, transform = logit_pixels()), "`transform` must be NULL",
-               class = "elbo_error")
+  for (fitter in list(linear_vae, elbo::vae)) {
+    expect_error(fitter(sparse, 2, transform = logit_pixels()), "`transform` must be NULL",
+                 class = "elbo_error")
+  }
 })
 
 test_that("a start that does not fit the data is refused", {

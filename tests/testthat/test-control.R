@@ -57,23 +57,35 @@ test_that("defaults of training are as documented", {
     list(epochs = 1000L, batch_size = NULL, learning_rate = 1e-3, samples = 1L, tol = 1e-9,
          maxit = 2000L, accelerate = "anderson", rotate = TRUE)
   )
+  expect_identical(
+    unclass(control)[9:16],
+    list(momentum = 0.9, clip = Inf, weight_decay = 0, patience = NULL, checkpoint = NULL,
+         every = 10L, callback = NULL, threads = NULL)
+  )
   expect_identical(control$progress, interactive())
 })
 
 test_that("settings of training are taken as they are, in one type", {
   control <- train_control(epochs = 5, batch_size = 32, learning_rate = 1L, samples = 3,
                            tol = 1L, maxit = 7, accelerate = "none", rotate = FALSE,
-                           progress = TRUE)
+                           momentum = 0L, clip = 2L, weight_decay = 1L, patience = 4,
+                           checkpoint = file.path(tempdir(), "fit.rds"), every = 2,
+                           callback = mean, threads = 2, progress = TRUE)
   expect_identical(
     unclass(control),
     list(epochs = 5L, batch_size = 32L, learning_rate = 1, samples = 3L, tol = 1, maxit = 7L,
-         accelerate = "none", rotate = FALSE, progress = TRUE)
+         accelerate = "none", rotate = FALSE, momentum = 0, clip = 2, weight_decay = 1,
+         patience = 4L, checkpoint = file.path(normalizePath(tempdir()), "fit.rds"),
+         every = 2L, callback = list(mean), threads = 2L, progress = TRUE)
   )
+  expect_identical(train_control(callback = list(mean, sum))$callback, list(mean, sum))
+  expect_identical(train_control(learning_rate = c(1L, 2L))$learning_rate, c(1, 2))
   expect_identical(train_control(accelerate = "sq")$accelerate, "squarem")
   expect_identical(train_control(accelerate = c("anderson", "squarem", "none"))$accelerate,
                    "anderson")
-  # The element is there, and NULL, so that it can be taken on by update().
-  expect_true("batch_size" %in% names(train_control()))
+  # The elements are there, and NULL, so that they can be taken on by update().
+  expect_true(all(c("batch_size", "patience", "checkpoint", "callback", "threads") %in%
+                    names(train_control())))
   expect_identical(do.call(train_control, unclass(control)), control)
 })
 
@@ -84,7 +96,10 @@ test_that("a setting of training out of range names itself", {
   refused(epochs = 0, said = "`epochs` must be a whole number, 1 or more, not 0.")
   refused(batch_size = 0, said = "`batch_size` must be a whole number, 1 or more, not 0.")
   refused(batch_size = 1.5, said = "`batch_size` must be a whole number, 1 or more, not 1.5.")
-  refused(learning_rate = 0, said = "`learning_rate` must be a finite number above 0, not 0.")
+  refused(learning_rate = 0,
+          said = "`learning_rate` must be a positive number, or one for each epoch, not 0.")
+  refused(learning_rate = c(0.1, 0), said = paste("`learning_rate` must be a positive number,",
+    "or one for each epoch, not a numeric vector of length 2."))
   refused(samples = 0, said = "`samples` must be a whole number, 1 or more, not 0.")
   refused(tol = 0, said = "`tol` must be a finite number above 0, not 0.")
   refused(maxit = 0, said = "`maxit` must be a whole number, 1 or more, not 0.")
@@ -92,11 +107,36 @@ test_that("a setting of training out of range names itself", {
           said = "`accelerate` must be one of \"anderson\", \"squarem\", \"none\", not TRUE.")
   refused(rotate = NA, said = "`rotate` must be TRUE or FALSE, not NA.")
   refused(progress = 1, said = "`progress` must be TRUE or FALSE, not 1.")
+  refused(momentum = 1, said = "`momentum` must be a number from 0 to below 1, not 1.")
+  refused(clip = 0, said = "`clip` must be a finite number above 0, not 0.")
+  refused(weight_decay = -1,
+          said = "`weight_decay` must be a finite number of at least 0, not -1.")
+  refused(patience = 0, said = "`patience` must be a whole number, 1 or more, not 0.")
+  refused(every = 0, said = "`every` must be a whole number, 1 or more, not 0.")
+  refused(threads = 0, said = "`threads` must be a whole number between 1 and 64, not 0.")
+  refused(threads = 65, said = "`threads` must be a whole number between 1 and 64, not 65.")
+  refused(callback = "f", said = paste("`callback` must be NULL, a function of",
+                                       "(epoch, metrics, fit) or a list of such, not \"f\"."))
+  refused(checkpoint = tempdir(), said = "`checkpoint` must name a file in a directory")
+  refused(checkpoint = file.path(tempfile(), "fit.rds"),
+          said = "`checkpoint` must name a file in a directory that exists")
+})
+
+test_that("a checkpoint's name does not depend on the directory that one is in later", {
+  old <- setwd(tempdir())
+  on.exit(setwd(old))
+  here <- normalizePath(getwd())
+  unlink("relative-name.rds")
+  path <- train_control(checkpoint = "relative-name.rds")$checkpoint
+  expect_identical(file.path(normalizePath(dirname(path)), basename(path)),
+                   file.path(here, "relative-name.rds"))
+  setwd(old)
+  expect_identical(normalizePath(dirname(path)), here)
 })
 
 test_that("settings of training are made by train_control(), not by hand or by em_control()", {
   for (control in list(list(tol = 1), em_control(), NULL)) {
-    for (fitter in list(linear_vae, linear_ae)) {
+    for (fitter in list(linear_vae, linear_ae, vae)) {
       expect_error(fitter(iris[1:4], 2, control = control),
                    "`control` must come from `train_control()`", fixed = TRUE,
                    class = "elbo_error")
@@ -128,10 +168,12 @@ test_that("training settings print in three lines, and invisibly", {
   expect_identical(said, c(
     "Training settings",
     "  em, lbfgs: tol 1e-04, at most 7 iterations; em accelerated by anderson",
-    "  adam: 1000 epochs of the full batch, learning rate 0.001, 1 sample"
+    "  adam, sgd: 1000 epochs of the full batch, learning rate 0.001, 1 sample"
   ))
   said <- capture.output(print(train_control(accelerate = "none", rotate = FALSE, epochs = 3,
                                              batch_size = 50, samples = 2)))
   expect_match(said[2], "em not accelerated, not rotated", fixed = TRUE)
   expect_match(said[3], "3 epochs of batches of 50, learning rate 0.001, 2 samples", fixed = TRUE)
+  expect_output(print(train_control(learning_rate = c(0.1, 0.05, 0.01))),
+                "learning rate 0.1 to 0.01,", fixed = TRUE)
 })

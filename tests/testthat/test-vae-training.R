@@ -41,7 +41,9 @@ cases <- list(
   feature = list(list(x, 2, encoder = integer(0), noise = "feature", sigma2 = 1:5,
                       latent_variance = "shared")),
   fixed = list(list(x, 2, encoder = 6, sigma2 = 3, learn_sigma2 = FALSE, keep_data = TRUE)),
-  full = list(list(x, 2, encoder = 6), list(batch_size = NULL))
+  full = list(list(x, 2, encoder = 6), list(batch_size = NULL)),
+  formula = list(list(~ a + b + log(b), 2, encoder = 6, data = as.data.frame(x),
+                      validation = 0.2, keep_data = TRUE))
 )
 
 control_of <- function(case, epochs, ...) {
@@ -58,7 +60,7 @@ run <- function(case, epochs, ...) {
 
 at_once <- lapply(cases, run, epochs = 8)
 
-# the same again --------------------------------------------------------------------------
+# the same again -----------------------------------------------------------------
 
 test_that("the seed governs a fit, and nothing else does", {
   for (name in names(cases)) expect_same_fit(run(cases[[name]], 8), at_once[[name]])
@@ -70,34 +72,36 @@ test_that("the seed governs a fit, and nothing else does", {
   expect_same_fit(run(cases$share, 8, callback = drawing), at_once$share)
 })
 
+# Runs `code` with those options.
+with_options <- function(options, code) {
+  old <- options(options)
+  on.exit(options(old))
+  code
+}
+
 test_that("threads change no bit, for each kernel", {
   digits <- mnist1000$x[1:300, 210:449] / 255
-  fit <- function(threads) {
+  train <- function(threads) {
     set.seed(1)
     vae(digits, 6, encoder = c(48, 24), control = train_control(
       epochs = 3, batch_size = 64, learning_rate = 0.01, threads = threads))
   }
-  coefs <- NULL
-  for (kernel in list(NULL, "avx2", "portable")) {
-    old <- options(elbo.kernel = kernel)
-    one <- fit(1)
-    for (threads in 2:3) expect_same_fit(fit(threads), one)
+  evaluate <- function(fit, threads) {
     set.seed(1)
-    expect_identical({
-      set.seed(1)
-      elbo(one, digits, samples = 5, by = "observation", weighted = TRUE)
-    }, {
-      options(elbo.threads = 1)
-      set.seed(1)
-      elbo(one, digits, samples = 5, by = "observation", weighted = TRUE)
+    with_options(list(elbo.threads = threads), {
+      elbo(fit, digits, samples = 5, by = "observation", weighted = TRUE)
     })
-    options(old)
-    options(elbo.threads = NULL)
-    # kernels round differently, a little
-    if (is.null(coefs)) coefs <- coef(one)
-    expect_equal(coef(one), coefs, tolerance = 1e-4)
   }
-  expect_null(getOption("elbo.threads"))
+  usual <- train(1)
+  for (kernel in list(NULL, "avx2", "portable")) with_options(list(elbo.kernel = kernel), {
+    one <- train(1)
+    for (threads in 2:3) {
+      expect_same_fit(train(threads), one)
+      expect_identical(evaluate(one, threads), evaluate(one, 1))
+    }
+    # kernels round differently, a little
+    expect_equal(coef(one), coef(usual), tolerance = 1e-4)
+  })
 })
 
 test_that("threads of a control are for that fit alone", {
@@ -142,7 +146,7 @@ test_that("more samples begin with those that fewer have", {
   expect_false(isTRUE(all.equal(one, second)))
 })
 
-# update() ----------------------------------------------------------------------------------
+# update() -----------------------------------------------------------------------
 
 test_that("update() goes on as if training had never stopped", {
   for (name in names(cases)) {
@@ -168,13 +172,21 @@ test_that("update() of a fit that has its epochs is that fit", {
   expect_identical(update(fit, epochs = 3), fit)
 })
 
-test_that("a fit that patience has ended stays ended", {
+test_that("where patience has ended a fit, update() begins it anew", {
   fit <- run(cases$patience, 200)
   expect_true(fit$converged)
   expect_lt(fit$iterations, 200)
-  # as one that had more epochs to make from the start
   expect_same_fit(run(cases$patience, 300), fit)
-  expect_same_fit(update(fit, epochs = 300), fit)
+  expect_identical(update(fit, epochs = fit$iterations), fit)
+  more <- update(fit, epochs = 300)
+  expect_gte(more$iterations, fit$iterations + 3L)
+  # the steps are those that training makes without patience
+  free <- run(cases$share, more$iterations)
+  expect_identical(more$state[c("theta", "m", "v", "steps")],
+                   free$state[c("theta", "m", "v", "steps")])
+  expect_identical(more$history[names(free$history) != "seconds"],
+                   free$history[names(free$history) != "seconds"])
+  expect_identical(more$best_epoch, which.max(more$history$validation))
 })
 
 test_that("other arguments of update() fit anew", {
@@ -199,6 +211,23 @@ test_that("other arguments of update() fit anew", {
   expect_error(update(fit, k = 0), "`k` must be", class = "elbo_error")
 })
 
+test_that("a fit that was made in a function can go on", {
+  # what the arguments were called there means nothing here
+  path <- tempfile(fileext = ".rds")
+  within <- function(y, share) {
+    set.seed(1)
+    vae(y, 2, encoder = 6, validation = share, keep_data = TRUE,
+        control = settings(3, checkpoint = path))
+  }
+  half <- within(x, 0.3)
+  expect_identical(update(half, epochs = 8)$theta, at_once$share$theta)
+  expect_identical(update(half, epochs = 8)$history$validation,
+                   at_once$share$history$validation)
+  path <- tempfile(fileext = ".rds")
+  half <- within(x, 0.3)
+  expect_identical(vae(x, resume = path, control = settings(8))$theta, at_once$share$theta)
+})
+
 test_that("update() refuses other data", {
   y <- x
   set.seed(1)
@@ -212,7 +241,7 @@ test_that("update() refuses other data", {
   expect_error(update(fit, epochs = 5))
 })
 
-# checkpoints ---------------------------------------------------------------------------------
+# checkpoints --------------------------------------------------------------------
 
 # A checkpoint as a killed process leaves it after `epochs` of `of` epochs.
 left_behind <- function(case, epochs, of, every = 1) {
@@ -227,7 +256,8 @@ left_behind <- function(case, epochs, of, every = 1) {
 # vae(resume =) with the data of the case.
 resumed <- function(case, path, ...) {
   given <- case[[1]]
-  arguments <- c(list(given[[1]]), given[intersect(names(given), c("condition", "validation"))])
+  arguments <- c(list(given[[1]]), given[intersect(names(given), c("condition", "validation",
+                                                                   "data"))])
   do.call(vae, c(arguments, list(resume = path, ...)))
 }
 
@@ -353,6 +383,12 @@ test_that("arguments given beside a checkpoint have to agree with it", {
                  class = "elbo_error", label = name)
   }
   expect_error(vae(x, k = "two", resume = path), "`k` must be", class = "elbo_error")
+  # the same arguments once more, of which the activation is for one layer alone
+  mixed <- function(...) {
+    vae(x, 2, encoder = list(dense(6, "tanh"), 4), decoder = integer(0), activation = "elu", ...)
+  }
+  fit <- mixed(control = settings(3, checkpoint = path))
+  expect_same_fit(mixed(resume = path, control = settings(3)), fit)
 })
 
 test_that("a checkpoint of other data is refused", {
@@ -483,6 +519,7 @@ test_that("checkpoints are written when they are due, and at the end", {
     3, checkpoint = "relative.rds", every = 1,
     callback = function(epoch, metrics, fit) setwd(file.path(tempdir(), "elsewhere"))))
   expect_true(file.exists(file.path(tempdir(), "relative.rds")))
+  expect_false(file.exists(file.path(tempdir(), "elsewhere", "relative.rds")))
 })
 
 test_that("training goes on where a checkpoint cannot be written, and says so", {
@@ -518,7 +555,7 @@ test_that("a fit outlives the directory of its checkpoints", {
   expect_same_fit(found$value, at_once$plain)
 })
 
-# processes -------------------------------------------------------------------------------------
+# processes ----------------------------------------------------------------------
 
 test_that("a fresh process goes on bit for bit", {
   paths <- lapply(cases, left_behind, epochs = 4, of = 8, every = 4)
@@ -591,9 +628,10 @@ test_that("a process that is killed leaves a checkpoint that is whole", {
 
 test_that("Ctrl-C in another process returns the fit so far", {
   skip_on_os("windows")
-  file <- tempfile(fileext = ".rds")
+  data <- tempfile(fileext = ".rds")
+  result <- tempfile(fileext = ".rds")
   ready <- tempfile()
-  saveRDS(x, file)
+  saveRDS(x, data)
   pid <- training_process(sprintf("
     library(elbo)
     x <- readRDS('%s')
@@ -608,18 +646,14 @@ test_that("Ctrl-C in another process returns the fit so far", {
         invokeRestart('muffleWarning')
       })
     more <- update(fit, epochs = fit$iterations + 3)
-    saveRDS(list(fit = fit, more = more, said = said), paste0('%s', '-'))
-    file.rename(paste0('%s', '-'), '%s')", file, ready, file, file, file), ready)
+    saveRDS(list(fit = fit, more = more, said = said), '%s-')
+    file.rename('%s-', '%s')", data, ready, result, result, result), ready)
   Sys.sleep(0.2)
-  changed <- file.mtime(file)
   expect_true(tools::pskill(pid, tools::SIGINT))
   began <- Sys.time()
-  while (is.data.frame(readRDS(file)) + is.matrix(readRDS(file)) > 0 &&
-           Sys.time() - began < 10) Sys.sleep(0.05)
-  found <- readRDS(file)
-  tools::pskill(pid, tools::SIGKILL)
-  expect_type(found, "list")
-  skip_if_not(is.list(found))
+  while (!file.exists(result) && Sys.time() - began < 20) Sys.sleep(0.02)
+  if (!file.exists(result)) tools::pskill(pid, tools::SIGKILL)
+  found <- readRDS(result)
   done <- found$fit$iterations
   expect_gte(done, 5L)
   expect_match(found$said, sprintf("Interrupted after %d epochs", done), fixed = TRUE)
@@ -655,7 +689,7 @@ test_that("an interrupt before the first epoch loses nothing", {
   expect_same_fit(vae(x, resume = path, control = settings(8)), at_once$plain)
 })
 
-# validation ------------------------------------------------------------------------------------
+# validation ---------------------------------------------------------------------
 
 test_that("a share of the rows is set aside", {
   for (share in c(0.01, 0.3, 0.5)) {
@@ -671,8 +705,6 @@ test_that("a share of the rows is set aside", {
   set.seed(1)
   expect_identical(vae(x, 2, encoder = 6, validation = 0.3, control = settings(2))$held_out,
                    at_once$share$held_out)
-  # a training set that is given is the same as one that is left
-  fit <- at_once$share
   expect_identical(at_once$plain$held_out, integer(0))
   expect_null(at_once$plain$history$validation)
 })
@@ -703,6 +735,29 @@ test_that("the history has the ELBO of the validation data", {
   expect_identical(at_once$matrix$theta, at_once$plain$theta)
 })
 
+test_that("validation data are taken as the model's own are", {
+  # a formula makes its features of them
+  frame <- as.data.frame(x)
+  rows <- as.data.frame(others)
+  rows$b <- abs(rows$b)
+  train <- function(...) {
+    set.seed(1)
+    vae(..., k = 2, encoder = 6, control = settings(2))
+  }
+  by_hand <- function(frame) cbind(a = frame$a, `log(b)` = log(frame$b))
+  expect_identical(train(~ a + log(b), data = frame, validation = rows)$history$validation,
+                   train(by_hand(frame), validation = by_hand(rows))$history$validation)
+  # missing cells of theirs are the mean of the training data to the encoder
+  gaps <- with_holes(others)
+  fit <- train(x, validation = gaps)
+  terms <- reference_terms(coef(fit), gaps, means = colMeans(x))
+  expect_lt(abs(fit$history$validation[2] - mean(terms$elbo)),
+            4 * sqrt(mean(terms$variance) / 20))
+  # and where the training data have some
+  fit <- train(holes, validation = others)
+  expect_true(all(is.finite(fit$history$validation)))
+})
+
 test_that("validation data that do not fit are refused", {
   refused <- function(validation, said, ...) {
     expect_error(vae(x, 2, encoder = 6, validation = validation, control = settings(2), ...),
@@ -725,7 +780,7 @@ test_that("validation data that do not fit are refused", {
   refused(list(x = others, condition = species[1:20]), "condition")
 })
 
-# early stopping ------------------------------------------------------------------------------------
+# early stopping -----------------------------------------------------------------
 
 test_that("patience ends training, and the best weights are restored", {
   for (name in c("patience", "patient_without")) {
@@ -782,7 +837,23 @@ test_that("the best weights are restored where training ended otherwise, too", {
   expect_identical(last$theta, fit$state$theta)
 })
 
-# callbacks -----------------------------------------------------------------------------------------
+test_that("patience may come or go where training goes on", {
+  path <- tempfile(fileext = ".rds")
+  run(cases$patience, 4, checkpoint = path)
+  # without it the fit has the last weights, not what was best once
+  fit <- vae(x, validation = 0.3, resume = path, control = settings(8))
+  expect_identical(fit$best_epoch, 8L)
+  expect_identical(fit$theta, at_once$share$theta)
+  expect_identical(fit$elbo, at_once$share$elbo)
+  # with it, from then on
+  run(cases$share, 4, checkpoint = path)
+  fit <- vae(x, validation = 0.3, resume = path, control = settings(300, patience = 3))
+  expect_true(fit$converged)
+  expect_identical(fit$iterations, fit$best_epoch + 3L)
+  expect_identical(fit$best_epoch, 4L + which.max(fit$history$validation[-(1:4)]))
+})
+
+# callbacks ----------------------------------------------------------------------
 
 test_that("callbacks see each epoch, its metrics and a fit to use", {
   seen <- list()
@@ -840,7 +911,7 @@ test_that("all callbacks of a list are called, whatever one of them says", {
                class = "elbo_error")
 })
 
-# divergence ----------------------------------------------------------------------------------------
+# divergence ---------------------------------------------------------------------
 
 test_that("divergence ends training with the last finite fit, and says where and why", {
   for (optimizer in c("adam", "sgd")) {
