@@ -357,7 +357,7 @@ latent_end <- function(object, end, arg, code) {
 #'   each; `log_variance`, such a list, or with `latent_variance = "shared"` a vector;
 #'   `sigma2`, the noise variance (one or one for each feature), or with
 #'   `noise = "network"` `log_sigma2`, a list of `weights` and `bias` that give the log of
-#'   the noise variance before it is raised to `sigma2_min`.
+#'   the noise variance, in the units of the data, before it is raised to `sigma2_min`.
 #' @examples
 #' fit <- vae(iris[1:4], k = 2, encoder = 8, activation = "tanh",
 #'            control = train_control(epochs = 5, batch_size = 30))

@@ -146,10 +146,13 @@ tell_training <- function(run, control) {
   } else if (run$outcome == "failed") {
     norm <- utils::tail(run$history$gradient_norm, 1)
     steep <- length(norm) > 0 && norm > 1e3
+    first <- run$state$steps == 0 && identical(run$cause$step, 1)
     warning("Training diverged in epoch ", run$state$epoch + 1,
             if (!is.null(run$cause)) sprintf(", step %.0f of it", run$cause$step),
             ": the ELBO or its gradient was no longer finite. This is the fit after ", done,
-            ". The likely cause is a learning rate of ",
+            ". The likely cause is ",
+            if (first) "`sigma2`, which is too small for the scale of the data, or " else "",
+            "a learning rate of ",
             format(scheduled(control$learning_rate, run$state$epoch + 1)), " that is too large",
             if (steep) sprintf(" for gradients of norm %s", format(norm, digits = 2)),
             "; choose a smaller `learning_rate`, shorten gradients with `clip`, or raise ",
@@ -204,8 +207,9 @@ read_checkpoint <- function(path) {
   }
   all <- tryCatch(readBin(path, "raw", file.size(path)), error = damaged, warning = damaged)
   if (identical(utils::head(all, 2), as.raw(c(0x1f, 0x8b)))) {
-    fit <- tryCatch(readRDS(path), error = damaged, warning = damaged)
-    return(check_checkpoint(fit, damaged))
+    abort_arg("resume", "name a checkpoint",
+              paste0("the compressed file ", dQuote(path, FALSE), ": a fit that was saved by ",
+                     "saveRDS() is continued by `update(readRDS(file), epochs = )`"))
   }
   size <- length(all) - 8 - length(CHECKPOINT)
   if (size < 1) damaged()
@@ -215,7 +219,7 @@ read_checkpoint <- function(path) {
   check_checkpoint(tryCatch(unserialize(bytes), error = damaged), damaged)
 }
 
-# A fit that was saved by saveRDS() (compressed, and so with a check sum) will do as well.
+# Whole, but perhaps not of a fit of this package's.
 check_checkpoint <- function(fit, damaged) {
   whole <- inherits(fit, "vae") && is.list(fit) && is.list(fit$shape) &&
     is.list(fit$state) && is.raw(fit$theta) && is.list(fit$control) &&

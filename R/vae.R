@@ -55,7 +55,8 @@
 #' @param free_bits nats that a latent dimension may have at no cost.
 #' @param condition `NULL`, or what encoder and decoder are given beside x and z, so that
 #'   the model is p(x | condition): a factor (or characters) with a value for each row, or
-#'   a numeric vector, matrix or data frame with n rows. Without missing values.
+#'   a numeric vector, matrix or data frame with n rows. Without missing values. Numbers are
+#'   taken as they are: bring them to the order of 1 first.
 #' @param center `TRUE` to subtract the mean of each feature from what the encoder sees
 #'   and to let the decoder's output start at it; `FALSE` for neither; or p numbers to use
 #'   instead.

@@ -625,6 +625,73 @@ static void poll_may_leave_by_a_long_jump(void)
   }
 }
 
+/* ---- floats ------------------------------------------------------------ */
+
+/* An observation in each column, rounded once; one poll for each block of rows. */
+static void check_floats(set *s)
+{
+  size_t n = s->n, p = s->p, block = data_block_rows(&s->d), bad = 0;
+  float *out = malloc(n * p * sizeof *out + (n * p == 0));
+  double *work = doubles(data_floats_work(&s->d));
+  for (size_t e = 0; e < n * p; e++) out[e] = (float) marker;
+  polls = 0;
+  s->d.poll = count_polls;
+  data_floats(&s->d, out, work);
+  s->d.poll = NULL;
+  CHECK((size_t) polls == (n + block - 1) / block);
+  for (size_t i = 0; i < n; i++)
+    for (size_t j = 0; j < p; j++) {
+      double cell = s->cell[i + j * n];
+      float value = out[j + i * p];
+      if (isnan(cell)) bad += !isnan(value);
+      else bad += value != (float) ((cell - s->mu[j]) * s->unit[j]);
+    }
+  CHECK(bad == 0);
+  free(out);
+  free(work);
+}
+
+/* Smaller than a tile of the transpose, not whole ones of it, and more than two blocks;
+ * all observed, some and none. */
+static void floats_are_transposed_and_rounded(void)
+{
+  static const size_t shapes[][2] = {{0, 3}, {1, 1}, {1, 40}, {40, 1}, {15, 17}, {16, 32},
+                                     {33, 50}, {10007, 3}, {53, 40000}};
+  for (size_t shape = 0; shape < sizeof shapes / sizeof *shapes; shape++)
+    for (int holes = 0; holes < 3; holes++) {
+      if (holes == 2 && shape > 6) continue;
+      set s = new_set(shapes[shape][0], shapes[shape][1], 0.5 * holes);
+      for (int kind = 0; kind < 3; kind++) {
+        store(&s, kinds[kind]);
+        CHECK(shape < 7 || s.n > 2 * data_block_rows(&s.d));
+        check_floats(&s);
+      }
+      drop(&s);
+    }
+}
+
+/* Infinite cells, and those beyond the range of a float. */
+static void floats_of_extreme_numbers(void)
+{
+  static const double cells[] = {INFINITY, -INFINITY, 1e300, -1e39, 1e-300, -0.0, NAN, 3.0};
+  set s = new_set(8, 1, 0.0);
+  memcpy(s.cell, cells, sizeof cells);
+  s.mu[0] = 0.0;
+  s.unit[0] = 1.0;
+  for (int kind = 0; kind < 3; kind += 2) {
+    float out[8];
+    double *work;
+    store(&s, kinds[kind]);
+    work = doubles(data_floats_work(&s.d));
+    data_floats(&s.d, out, work);
+    CHECK(out[0] == INFINITY && out[1] == -INFINITY && out[2] == INFINITY &&
+          out[3] == -INFINITY);
+    CHECK(out[4] == 0.0f && out[5] == 0.0f && isnan(out[6]) && out[7] == 3.0f);
+    free(work);
+  }
+  drop(&s);
+}
+
 TEST_MAIN(products_are_our_own, blocks_are_centred_scaled_and_masked,
           block_sizes_stay_within_the_data, small_data_match_loops,
           large_data_come_in_blocks, a_covariance_far_from_zero_keeps_its_digits,
@@ -633,4 +700,5 @@ TEST_MAIN(products_are_our_own, blocks_are_centred_scaled_and_masked,
           an_overflowing_sum_gives_no_wrong_mean,
           the_first_infinite_column_is_named, units_take_up_extreme_scales,
           sparse_columns_may_be_empty_or_full,
-          a_full_sparse_column_has_no_zeros, poll_may_leave_by_a_long_jump)
+          a_full_sparse_column_has_no_zeros, poll_may_leave_by_a_long_jump,
+          floats_are_transposed_and_rounded, floats_of_extreme_numbers)

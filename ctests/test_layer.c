@@ -1,46 +1,26 @@
-/* Layers in double against definitions written out and central differences. */
-#include "arrays.h"
+/* Layers in double: forwards against loops over y = activation(W x + b), backwards against
+ * central differences of a loss that those loops compute; arrays of exactly their size
+ * with a marker where nothing should be written. */
+#include "activations.h"
 #include "layer.h"
-#include "status.h"
+#include "reals.h"
 
-enum { KINDS = ACTIVATION_SILU + 1 };
-
-/* Activations by their definitions, naively. */
-static double value_of(int kind, double v)
-{
-  switch (kind) {
-  case ACTIVATION_RELU: return fmax(v, 0.0);
-  case ACTIVATION_LEAKY_RELU: return v > 0.0 ? v : 0.01 * v;
-  case ACTIVATION_ELU: return v > 0.0 ? v : exp(v) - 1.0;
-  case ACTIVATION_TANH: return (exp(v) - exp(-v)) / (exp(v) + exp(-v));
-  case ACTIVATION_SIGMOID: return 1.0 / (1.0 + exp(-v));
-  case ACTIVATION_SOFTPLUS: return log(1.0 + exp(v));
-  case ACTIVATION_GELU: return 0.5 * v * (1.0 + erf(v / sqrt(2.0)));
-  case ACTIVATION_SILU: return v / (1.0 + exp(-v));
-  default: return v;
-  }
-}
-
-static const gemm_plan plan = {GEMM_PORTABLE, 1};
+enum { OFFSET = 3 };          /* parameters of others, on either side in theta */
 
 typedef struct {
   layer l;
-  size_t batch, ldx;
-  double *theta, *x, *weight;   /* weight: of each y in the loss */
+  size_t batch, ldy;
+  real *theta, *x, *weight;   /* weight: of each y in the loss */
 } problem;
 
-static double *normals(size_t n)
+static problem new_problem(int which, size_t in, size_t out, size_t batch, size_t below)
 {
-  double *a = doubles(n);
-  for (size_t i = 0; i < n; i++) a[i] = test_normal();
-  return a;
-}
-
-static problem new_problem(int kind, size_t in, size_t out, size_t batch)
-{
-  layer l = {in, out, (enum activation) kind, 3};
-  problem q = {l, batch, in + 2, normals(layer_size(&l) + 3), normals((in + 2) * batch),
-               normals(out * batch)};
+  layer l = {in, out, (enum activation) which, OFFSET};
+  problem q = {l, batch, out + below, normal_reals(out * (in + 1) + 2 * OFFSET, 0.7),
+               normal_reals((in + 1) * batch, 1.0), normal_reals(out * batch, 1.0)};
+  for (size_t i = 0; i < batch; i++) q.x[in + i * (in + 1)] = 1;
+  for (size_t i = 0; i < OFFSET; i++)
+    q.theta[i] = q.theta[OFFSET + out * (in + 1) + i] = NAN;
   return q;
 }
 
@@ -51,103 +31,231 @@ static void drop(problem *q)
   free(q->weight);
 }
 
+static const double *weights(const problem *q)
+{
+  return q->theta + OFFSET;
+}
+
+/* W x + b of unit j for column i; W has `out` rows. */
+static double before_activation(const problem *q, size_t j, size_t i)
+{
+  size_t in = q->l.in, out = q->l.out;
+  double v = weights(q)[in * out + j];
+  for (size_t f = 0; f < in; f++) v += weights(q)[j + f * out] * q->x[f + i * (in + 1)];
+  return v;
+}
+
+static size_t size_of(size_t rows, size_t cols, size_t ld)
+{
+  return cols ? ld * (cols - 1) + rows : 0;
+}
+
+/* ---- forwards ---------------------------------------------------------- */
+
+/* The row of ones is there if ldy has room for it, and nothing else is written below y. */
+static size_t wrong_outputs(const problem *q, const real *y, const real *slope)
+{
+  size_t bad = 0, out = q->l.out;
+  int which = (int) q->l.activation;
+  for (size_t i = 0; i < q->batch; i++) {
+    for (size_t j = 0; j < out; j++) {
+      double v = before_activation(q, j, i);
+      bad += !near(y[j + i * q->ldy], activation_value(which, v), 1e-13);
+      if (slope && (fabs(v) > 3e-3 || !activation_has_corner(which)))
+        bad += !near(slope[j + i * out], activation_slope(which, v), 1e-9);
+    }
+    bad += q->ldy > out && y[out + i * q->ldy] != 1;
+    for (size_t j = out + 1; j < q->ldy && i + 1 < q->batch; j++)
+      bad += y[j + i * q->ldy] != between;
+  }
+  return bad;
+}
+
+static void check_forward(int kernel, problem *q, int slopes)
+{
+  size_t last_rows = q->ldy > q->l.out ? q->l.out + 1 : q->l.out, bad = 0;
+  size_t size = size_of(last_rows, q->batch, q->ldy);
+  real *one = NULL;
+  for (int threads = 1; threads <= 3; threads++) {
+    real *y = reals(size), *slope = slopes ? reals(q->l.out * q->batch) : NULL;
+    for (size_t i = 0; i < size; i++) y[i] = i % q->ldy > q->l.out ? between : (real) NAN;
+    layer_forward(&q->l, plan_for((enum gemm_kernel) kernel, threads), q->theta, q->batch,
+                  q->x, y, q->ldy, slope);
+    bad += wrong_outputs(q, y, q->l.activation == ACTIVATION_IDENTITY ? NULL : slope) +
+      spilled();
+    if (threads == 1) one = y;
+    else {
+      bad += !same_reals(size, y, one);
+      free(y);
+    }
+    free(slope);
+  }
+  if (bad) printf("kernel %d, activation %d, %zu to %zu, %zu columns\n", kernel,
+                  (int) q->l.activation, q->l.in, q->l.out, q->batch);
+  CHECK(bad == 0);
+  free(one);
+}
+
+typedef struct { size_t in, out, batch; } shape;
+
+static const shape shapes[] = {{1, 1, 1}, {0, 3, 2}, {4, 3, 5}, {2, 7, 1}, {6, 1, 3},
+                               {17, 19, 18}, {70, 65, 260}};
+enum { SHAPES = sizeof shapes / sizeof *shapes };
+
+static void outputs_are_those_of_loops(void)
+{
+  test_seed(1);
+  for (int kernel = GEMM_PORTABLE; kernel <= (int) gemm_best(); kernel++)
+    for (int which = 0; which < ACTIVATIONS; which++)
+      for (int s = 0; s < SHAPES; s++)
+        for (size_t below = 0; below < 3; below++) {
+          problem q = new_problem(which, shapes[s].in, shapes[s].out, shapes[s].batch,
+                                  below);
+          check_forward(kernel, &q, (which + (int) below) % 2);
+          drop(&q);
+        }
+}
+
+static void a_size_counts_weights_and_biases(void)
+{
+  for (size_t in = 0; in < 9; in++)
+    for (size_t out = 0; out < 9; out++) {
+      layer l = {in, out, ACTIVATION_TANH, 5};
+      CHECK(layer_size(&l) == out * in + out);
+    }
+}
+
+/* ---- backwards --------------------------------------------------------- */
+
 static double loss(const problem *q)
 {
-  double *y = doubles(q->l.out * q->batch), sum = 0.0;
-  CHECK(layer_forward(&q->l, plan, q->theta, q->batch, q->x, q->ldx, y, NULL) == ELBO_OK);
-  for (size_t i = 0; i < q->l.out * q->batch; i++) sum += q->weight[i] * y[i];
-  free(y);
+  double sum = 0.0;
+  for (size_t i = 0; i < q->batch; i++)
+    for (size_t j = 0; j < q->l.out; j++)
+      sum += q->weight[j + i * q->l.out] *
+        activation_value((int) q->l.activation, before_activation(q, j, i));
   return sum;
 }
 
-/* Fourth order: the error is of order h^4. */
-static double difference(const problem *q, double *at)
+/* No activation has its corner within the steps of the differences. */
+static int clear_of_corners(const problem *q)
 {
-  const double h = 1e-3, v = *at;
-  double f[4], step[4] = {-2.0, -1.0, 1.0, 2.0};
-  for (int i = 0; i < 4; i++) {
-    *at = v + step[i] * h;
-    f[i] = loss(q);
-  }
-  *at = v;
-  return (f[0] - 8.0 * f[1] + 8.0 * f[2] - f[3]) / (12.0 * h);
+  for (size_t i = 0; i < q->l.out * q->batch; i++)
+    if (fabs(before_activation(q, i % q->l.out, i / q->l.out)) < 2e-4) return 0;
+  return 1;
 }
 
-static void activations_match_their_definitions(void)
+static problem problem_without_corners(int which, const shape *s)
 {
-  for (int kind = 0; kind < KINDS; kind++)
-    for (double v = -6.0; v < 6.0; v += 0.25) {
-      layer l = {1, 1, (enum activation) kind, 0};
-      double theta[2] = {1.0, 0.0}, y, slope;
-      CHECK(layer_forward(&l, plan, theta, 1, &v, 1, &y, &slope) == ELBO_OK);
-      CHECK_NEAR(y, value_of(kind, v), 1e-14);
-      if (v == 0.0) continue;                      /* a corner of some */
-      double d = (value_of(kind, v + 1e-4) - value_of(kind, v - 1e-4)) / 2e-4;
-      CHECK_NEAR(slope, d, 1e-7);
-    }
-}
-
-static void activations_far_out_are_finite(void)
-{
-  static const double far[] = {-1e300, -800.0, -40.0, 40.0, 800.0, 1e300};
-  for (int kind = 0; kind < KINDS; kind++)
-    for (int i = 0; i < 6; i++) {
-      layer l = {1, 1, (enum activation) kind, 0};
-      double theta[2] = {1.0, 0.0}, y, slope;
-      layer_forward(&l, plan, theta, 1, &far[i], 1, &y, &slope);
-      CHECK(isfinite(y) && isfinite(slope));
-    }
-}
-
-static void forward_is_the_definition(void)
-{
-  for (int kind = 0; kind < KINDS; kind++) {
-    problem q = new_problem(kind, 4, 3, 5);
-    double *y = doubles(15);
-    layer_forward(&q.l, plan, q.theta, 5, q.x, q.ldx, y, NULL);
-    for (size_t i = 0; i < 5; i++)
-      for (size_t j = 0; j < 3; j++) {
-        double v = q.theta[3 + 12 + j];
-        for (size_t f = 0; f < 4; f++) v += q.theta[3 + j + 3 * f] * q.x[f + i * q.ldx];
-        CHECK_NEAR(y[j + 3 * i], value_of(kind, v), 1e-13);
-      }
-    free(y);
+  for (;;) {
+    problem q = new_problem(which, s->in, s->out, s->batch, 0);
+    if (!activation_has_corner(which) || clear_of_corners(&q)) return q;
     drop(&q);
   }
 }
 
-static void check_gradients(int kind, size_t in, size_t out, size_t batch)
+static double difference(const problem *q, real *at)
 {
-  problem q = new_problem(kind, in, out, batch);
-  size_t size = layer_size(&q.l);
-  double *y = doubles(out * batch), *slope = doubles(out * batch);
-  double *dy = doubles(out * batch), *gradient = doubles(size + 3), *dx = doubles(in * batch);
-  for (size_t i = 0; i < size + 3; i++) gradient[i] = 7.0;
-  memcpy(dy, q.weight, out * batch * sizeof *dy);
-  CHECK(layer_forward(&q.l, plan, q.theta, batch, q.x, q.ldx, y, slope) == ELBO_OK);
-  CHECK(layer_backward(&q.l, plan, q.theta, batch, q.x, q.ldx, slope, dy, gradient, dx) ==
-        ELBO_OK);
-  for (size_t i = 0; i < 3; i++) CHECK(gradient[i] == 7.0);
-  for (size_t i = 0; i < size; i++)
-    CHECK_NEAR(gradient[3 + i], difference(&q, q.theta + 3 + i), 1e-7);
-  for (size_t i = 0; i < batch; i++)
-    for (size_t f = 0; f < in; f++)
-      CHECK_NEAR(dx[f + i * in], difference(&q, q.x + f + i * q.ldx), 1e-7);
+  const double kept = *at, h = activation_has_corner((int) q->l.activation) ? 1e-5 : 1e-3;
+  double f[4];
+  for (int i = 0; i < 4; i++) {
+    *at = kept + difference_steps[i] * h;
+    f[i] = loss(q);
+  }
+  *at = kept;
+  return difference_of(f, h);
+}
+
+typedef struct { real *dy, *gradient, *dx; } derivatives;
+
+/* What was in dx before counts where it is added to, and only there. */
+static derivatives run_backward(const problem *q, gemm_plan plan, size_t wanted, int add)
+{
+  size_t out = q->l.out, size = layer_size(&q->l);
+  derivatives d = {copy_reals(out * q->batch, q->weight), reals(size + 2 * OFFSET),
+                   reals(wanted * q->batch)};
+  real *y = reals(out * q->batch), *slope = reals(out * q->batch);
+  for (size_t i = 0; i < size + 2 * OFFSET; i++)
+    if (i < OFFSET || i >= OFFSET + size) d.gradient[i] = between;
+  for (size_t i = 0; add && i < wanted * q->batch; i++) d.dx[i] = (real) i;
+  int identity = q->l.activation == ACTIVATION_IDENTITY;
+  layer_forward(&q->l, plan, q->theta, q->batch, q->x, y, out, identity ? NULL : slope);
+  layer_backward(&q->l, plan, q->theta, q->batch, q->x, identity ? NULL : slope, d.dy,
+                 d.gradient, wanted, add, wanted ? d.dx : NULL);
   free(y);
   free(slope);
-  free(dy);
-  free(gradient);
-  free(dx);
-  drop(&q);
+  return d;
 }
 
-static void backward_is_the_derivative(void)
+static void drop_derivatives(derivatives *d)
 {
-  static const size_t shapes[][3] = {{1, 1, 1}, {4, 3, 5}, {2, 7, 1}, {6, 1, 3}};
-  for (int kind = 0; kind < KINDS; kind++)
-    for (int s = 0; s < 4; s++)
-      check_gradients(kind, shapes[s][0], shapes[s][1], shapes[s][2]);
+  free(d->dy);
+  free(d->gradient);
+  free(d->dx);
 }
 
-TEST_MAIN(activations_match_their_definitions, activations_far_out_are_finite,
-          forward_is_the_definition, backward_is_the_derivative)
+static void check_backward(int kernel, problem *q, size_t wanted, int add)
+{
+  size_t in = q->l.in, out = q->l.out, size = layer_size(&q->l), bad = 0;
+  derivatives d = run_backward(q, plan_for((enum gemm_kernel) kernel, 1), wanted, add);
+  for (size_t i = 0; i < OFFSET; i++)
+    bad += d.gradient[i] != between || d.gradient[OFFSET + size + i] != between;
+  for (size_t i = 0; i < size; i++)
+    bad += !near(d.gradient[OFFSET + i], difference(q, q->theta + OFFSET + i), 1e-8);
+  for (size_t i = 0; i < q->batch; i++)
+    for (size_t f = 0; f < wanted; f++) {
+      double before = add ? (double) (f + i * wanted) : 0.0;
+      bad += !near(d.dx[f + i * wanted] - before, difference(q, q->x + f + i * (in + 1)),
+                   1e-8);
+    }
+  for (size_t i = 0; i < out * q->batch; i++) {
+    double v = before_activation(q, i % out, i / out);
+    double slope = activation_slope((int) q->l.activation, v);
+    bad += fabs(v) > 3e-3 && !near(d.dy[i], q->weight[i] * slope, 1e-8);
+  }
+  if (bad) printf("kernel %d, activation %d, %zu to %zu, %zu columns, %zu wanted, add %d\n",
+                  kernel, (int) q->l.activation, in, out, q->batch, wanted, add);
+  CHECK(bad == 0);
+  drop_derivatives(&d);
+}
+
+static void derivatives_are_differences(void)
+{
+  test_seed(2);
+  for (int kernel = GEMM_PORTABLE; kernel <= (int) gemm_best(); kernel++)
+    for (int which = 0; which < ACTIVATIONS; which++)
+      for (int s = 0; s < SHAPES - 1; s++)
+        for (int add = 0; add < 2; add++) {
+          int large = s == SHAPES - 2;
+          if (large && which % 4 != add) continue;
+          problem q = problem_without_corners(which, &shapes[s]);
+          check_backward(kernel, &q, q.l.in / 2, add);
+          if (!large) check_backward(kernel, &q, q.l.in, add);
+          if (!large) check_backward(kernel, &q, 0, add);
+          drop(&q);
+        }
+}
+
+/* Large enough to be shared. */
+static void threads_change_no_bit(void)
+{
+  test_seed(3);
+  for (int kernel = GEMM_PORTABLE; kernel <= (int) gemm_best(); kernel++)
+    for (int which = 0; which < ACTIVATIONS; which += 4) {
+      problem q = new_problem(which, 70, 65, 260, 0);
+      derivatives one = run_backward(&q, plan_for((enum gemm_kernel) kernel, 1), 70, 1);
+      for (int threads = 2; threads <= 3; threads++) {
+        gemm_plan plan = plan_for((enum gemm_kernel) kernel, threads);
+        derivatives d = run_backward(&q, plan, 70, 1);
+        CHECK(same_reals(layer_size(&q.l), d.gradient + OFFSET, one.gradient + OFFSET));
+        CHECK(same_reals(70 * 260, d.dx, one.dx));
+        CHECK(same_reals(65 * 260, d.dy, one.dy));
+        drop_derivatives(&d);
+      }
+      drop_derivatives(&one);
+      drop(&q);
+    }
+}
+
+TEST_MAIN(outputs_are_those_of_loops, a_size_counts_weights_and_biases,
+          derivatives_are_differences, threads_change_no_bit)

@@ -230,12 +230,13 @@ TARGET static void NAME(sgd)(size_t n, const each_rates *r, const real *gradient
   }
 }
 
+/* In double: the square of a float may not be one. */
 TARGET static double NAME(squares)(size_t n, const real *a)
 {
-  real sum = 0;
+  double sum = 0;
   SIMD_SUM(sum)
-  for (size_t i = 0; i < n; i++) sum += a[i] * a[i];
-  return (double) sum;
+  for (size_t i = 0; i < n; i++) sum += (double) a[i] * (double) a[i];
+  return sum;
 }
 
 static const each_loops NAME(loops) = {

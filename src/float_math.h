@@ -1,6 +1,6 @@
 /* Elementary functions of a float without branches or calls, so that loops over them
- * become vector instructions. Errors are within 3e-7, relative for exp, log, root and
- * sin and cos of small angles, absolute for the others; NaN stays NaN.
+ * become vector instructions. Errors are within 4e-7, relative for exp, log, root and
+ * sin and cos of small angles, absolute for the others. NaN stays NaN, but for log.
  *
  * The polynomials are those of the Cephes library (Moshier 1992); that of erfc is
  * 7.1.26 of Abramowitz and Stegun (1964).
@@ -70,7 +70,7 @@ FLOAT_INLINE float float_log(float x)
   return m + y + 0.693359375f * e;
 }
 
-/* Square root of x >= 0 by three steps of Newton's for 1 / sqrt(x). */
+/* Square root of a normal x > 0, or of 0, by three steps of Newton's for 1 / sqrt(x). */
 FLOAT_INLINE float float_root(float x)
 {
   float y = float_of_bits(0x5F3759DFu - (float_bits(x) >> 1)), half = 0.5f * x;

@@ -88,6 +88,11 @@ vae_terms vae_evaluate(const vae_net *net, const real *theta, const vae_data *da
               share);
     for (size_t j = 0; j < k; j++) kl_j[j] += share * part[j];
   }
+  mean.objective = mean.reconstruction;        /* free bits are of the mean of all */
+  for (size_t j = 0; j < k; j++) {
+    double bits = (double) set->model.free_bits;
+    mean.objective -= (double) set->model.beta * (kl_j[j] > bits ? kl_j[j] : bits);
+  }
   return mean;
 }
 

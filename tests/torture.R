@@ -175,6 +175,10 @@ add("C_as_double", raw())
 for (count in c(0, 1, 7, 8, 9, 100)) add("C_fingerprint", as.raw(seq_len(count) %% 256))
 with(companion(dense), add("C_vae_data", dense[0, ], mu, unit))
 
+# The calls after it start threads and take space again.
+add("C_unload")
+add("C_vae_data", dense, colMeans(dense), rep(0.5, p))
+
 # no rows
 add("C_data_summary", dense[0, ])
 with(companion(dense), {
@@ -275,7 +279,7 @@ tried <- function(call, i, value) {
 refused <- 0
 # one of each entry, and of those that work from S also one that has none
 first_of <- calls[!duplicated(vapply(calls, function(call) {
-  paste(call$name, is.null(call$arguments[[1]]))
+  paste(call$name, length(call$arguments) > 0 && is.null(call$arguments[[1]]))
 }, ""))]
 for (call in first_of) for (i in seq_along(call$arguments)) for (value in wrong) {
   if (call$name %in% c("C_lvae_epoch", "C_lvae_observe") && endless(call$name, i, value)) next

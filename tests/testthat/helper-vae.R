@@ -194,3 +194,9 @@ interrupting <- function(at) {
     }
   }
 }
+
+# A line of R for another process, so that it computes as this one does.
+kernel_options <- function() {
+  sprintf("options(elbo.kernel = %s, elbo.blas = %s)", deparse(getOption("elbo.kernel")),
+          deparse(getOption("elbo.blas")))
+}

@@ -647,7 +647,7 @@ test_that("a fresh process computes the same", {
   models <- list(fit = fit, by_feature = by_feature, by_network = by_network,
                  of_formula = of_formula)
   saveRDS(list(models = models, x = x, frame = frame), file)
-  said <- rscript(sprintf("
+  said <- rscript(c(kernel_options(), sprintf("
     library(elbo)
     list2env(readRDS('%s'), globalenv())
     found <- lapply(models, function(model) {
@@ -658,7 +658,7 @@ test_that("a fresh process computes the same", {
            collapse = posterior_collapse(model, frame)$dimensions, coef = coef(model),
            shown = capture.output(print(model)))
     })
-    saveRDS(found, '%s')", file, file))
+    saveRDS(found, '%s')", file, file)))
   found <- readRDS(file)
   if (!is.null(found$models)) fail(paste(said, collapse = "\n"))
   for (name in names(models)) {

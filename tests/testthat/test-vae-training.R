@@ -324,10 +324,20 @@ test_that("a checkpoint that has its epochs but was not finished is finished", {
   }
 })
 
-test_that("a fit that was saved by saveRDS() will do as a checkpoint", {
+# A fit of 3 epochs from saveRDS() as a checkpoint: the fit of 8 epochs, or the words in
+# which it is refused. (readRDS() may crash on a file that is damaged: it is not for
+# files that have to be checked.)
+resume_saved <- function(path) {
+  tryCatch(vae(x, resume = path, control = settings(8)), elbo_error = conditionMessage)
+}
+
+test_that("a fit that was saved by saveRDS() goes on", {
   path <- tempfile(fileext = ".rds")
   saveRDS(run(cases$plain, 3), path)
-  expect_same_fit(vae(x, resume = path, control = settings(8)), at_once$plain)
+  found <- resume_saved(path)
+  if (is.character(found)) expect_match(found, "update(", fixed = TRUE) else
+    expect_same_fit(found, at_once$plain)
+  expect_same_fit(update(readRDS(path), epochs = 8), at_once$plain)
 })
 
 test_that("data are looked up where they are not given", {
@@ -410,7 +420,7 @@ test_that("a checkpoint of other data is refused", {
 })
 
 test_that("a file that is no checkpoint is refused", {
-  refused <- function(path, said = "`resume` must name a checkpoint that is whole") {
+  refused <- function(path, said = "`resume` must name a") {
     expect_error(vae(x, resume = path), said, fixed = TRUE, class = "elbo_error")
   }
   path <- tempfile(fileext = ".rds")
@@ -446,10 +456,9 @@ test_that("a file that is no checkpoint is refused", {
   refused(load_of)
 })
 
-test_that("a checkpoint that was cut short or changed is refused, whatever bit it was", {
-  # in another process: reading a damaged file may end it
-  whole <- tempfile(fileext = ".rds")
-  run(cases$plain, 3, checkpoint = whole)
+# What comes of a file with one bit changed, or cut short, in another process: reading a
+# damaged file may end it.
+damaged_outcomes <- function(whole) {
   result <- tempfile(fileext = ".rds")
   data <- tempfile(fileext = ".rds")
   saveRDS(x, data)
@@ -483,12 +492,30 @@ test_that("a checkpoint that was cut short or changed is refused, whatever bit i
     cut <- vapply(c(0:200, sample.int(size - 1, 100), size - 1:20), function(length) {
       outcome(bytes[seq_len(length)])
     }, '')
-    more <- outcome(c(bytes, as.raw(1:100)))
-    saveRDS(list(flipped = flipped, cut = cut, more = more), '%s')", data, whole, whole, result)))
-  expect_true(file.exists(result), label = paste(c("that the process ended by itself:", said),
-                                                 collapse = "\n"))
-  skip_if_not(file.exists(result))
-  found <- readRDS(result)
+    saveRDS(list(flipped = flipped, cut = cut, more = outcome(c(bytes, as.raw(1:100)))),
+            '%s')", data, whole, whole, result), timeout = 120))
+  if (!file.exists(result)) fail(paste(c("the process ended by itself:", said), collapse = "\n"))
+  if (file.exists(result)) readRDS(result)
+}
+
+test_that("a checkpoint that was cut short or changed is refused, whatever bit it was", {
+  whole <- tempfile(fileext = ".rds")
+  run(cases$plain, 3, checkpoint = whole)
+  found <- damaged_outcomes(whole)
+  if (is.null(found)) return()
+  expect_identical(setdiff(found$flipped, c("same", "refused")), character())
+  expect_gt(mean(found$flipped == "refused"), 0.7)
+  expect_identical(unique(found$cut), "refused")
+  expect_true(found$more %in% c("same", "refused"))
+})
+
+test_that("and so is a fit that was saved by saveRDS()", {
+  whole <- tempfile(fileext = ".rds")
+  saveRDS(run(cases$plain, 3), whole)
+  if (is.character(resume_saved(whole))) return(succeed("refused in any case"))
+  found <- damaged_outcomes(whole)
+  if (is.null(found)) return()
+  # some bits of the header of a gzip file say nothing
   expect_identical(setdiff(found$flipped, c("same", "refused")), character())
   expect_gt(mean(found$flipped == "refused"), 0.7)
   expect_identical(unique(found$cut), "refused")
@@ -563,7 +590,7 @@ test_that("a fresh process goes on bit for bit", {
   file <- tempfile(fileext = ".rds")
   saveRDS(list(cases = cases, paths = paths, halves = halves, resumed = resumed,
                control_of = control_of, plain_fit = at_once$plain, x = x), file)
-  said <- rscript(sprintf("
+  said <- rscript(c(kernel_options(), sprintf("
     library(elbo)
     list2env(readRDS('%s'), globalenv())
     environment(resumed) <- environment(control_of) <- globalenv()
@@ -576,7 +603,7 @@ test_that("a fresh process goes on bit for bit", {
     names(found) <- names(cases)
     saveRDS(list(fits = found, predicted = predict(plain_fit, x),
                  reconstructed = predict(plain_fit, x, 'reconstruction')), '%s')",
-    file, file))
+    file, file)))
   found <- readRDS(file)
   if (is.null(found$fits)) fail(paste(said, collapse = "\n"))
   for (name in names(found$fits)) {
@@ -591,7 +618,7 @@ test_that("a fresh process goes on bit for bit", {
 # once `ready` exists.
 training_process <- function(lines, ready) {
   pid <- tempfile()
-  rscript(c(sprintf("writeLines(as.character(Sys.getpid()), '%s')", pid), lines),
+  rscript(c(kernel_options(), sprintf("writeLines(as.character(Sys.getpid()), '%s')", pid), lines),
           wait = FALSE)
   began <- Sys.time()
   while (!file.exists(ready) && Sys.time() - began < 20) Sys.sleep(0.02)

@@ -1,0 +1,23 @@
+/* The noise of the training engine from Philox's words, in double. */
+#ifndef ELBO_TEST_NOISE_REFERENCE_H
+#define ELBO_TEST_NOISE_REFERENCE_H
+
+#include <math.h>
+
+#include "rng.h"
+
+/* Number j of the `count` of (epoch, observation, sample): of Philox's block j mod blocks
+ * the words 0 and 1, or 2 and 3, by Box and Muller from their upper 24 bits. */
+static inline double expected_normal(rng_key key, uint32_t epoch, uint32_t observation,
+                                     uint32_t sample_number, size_t count, size_t j)
+{
+  size_t blocks = (count + 3) / 4, part = j / blocks;
+  uint32_t counter[4] = {(uint32_t) (j % blocks), observation, epoch, sample_number}, w[4];
+  rng_philox(key, counter, w);
+  const uint32_t *pair = w + part / 2 * 2;
+  double u = ((double) (pair[0] / 256u) + 1.0) / 16777216.0;
+  double angle = 6.283185307179586 * (double) (pair[1] / 256u) / 16777216.0;
+  return sqrt(-2.0 * log(u)) * (part % 2 ? sin(angle) : cos(angle));
+}
+
+#endif

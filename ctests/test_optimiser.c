@@ -1,0 +1,267 @@
+/* Optimisers against algorithm 1 of Kingma and Ba (2015) and gradient ascent with momentum,
+ * one parameter at a time, in double. */
+#include "optimiser.h"
+#include "reals.h"
+
+typedef struct {
+  size_t count;
+  real *theta, *m, *v;
+  double steps;
+} climber;
+
+static climber new_climber(size_t count)
+{
+  climber c = {count, normal_reals(count, 1.0), reals(count), reals(count), 0.0};
+  for (size_t i = 0; i < count; i++) c.m[i] = c.v[i] = 0;
+  return c;
+}
+
+static climber copy_climber(const climber *c)
+{
+  return (climber) {c->count, copy_reals(c->count, c->theta), copy_reals(c->count, c->m),
+                    copy_reals(c->count, c->v), c->steps};
+}
+
+static void drop(climber *c)
+{
+  free(c->theta);
+  free(c->m);
+  free(c->v);
+}
+
+/* SGD gets no v: it must not need one. */
+static double climb(const optimiser *o, int kernel, int threads, const real *gradient,
+                    climber *c)
+{
+  double *work = doubles(optimiser_work(c->count));
+  gemm_plan plan = {(enum gemm_kernel) kernel, threads, NULL};
+  optimiser_state at = {c->theta, c->m, o->kind == OPTIMISER_SGD ? NULL : c->v, c->steps};
+  double norm = optimiser_climb(o, plan, c->count, gradient, &at, work);
+  CHECK(at.theta == c->theta && at.m == c->m && at.steps == c->steps + 1.0);
+  c->steps = at.steps;
+  free(work);
+  return norm;
+}
+
+/* ---- the algorithms, plainly ------------------------------------------- */
+
+/* Moments with their bias corrected, from the powers of the decay rates. */
+static void naive_adam(double rate, double g, double step, double *theta, double *m,
+                       double *v)
+{
+  *m = 0.9 * *m + (1.0 - 0.9) * g;
+  *v = 0.999 * *v + (1.0 - 0.999) * g * g;
+  double power1 = 1.0, power2 = 1.0;
+  for (double i = 0.0; i < step; i++) {
+    power1 *= 0.9;
+    power2 *= 0.999;
+  }
+  *theta += rate * (*m / (1.0 - power1)) / (sqrt(*v / (1.0 - power2)) + 1e-8);
+}
+
+static double naive_norm(size_t count, const real *g)
+{
+  double sum = 0.0;
+  for (size_t i = 0; i < count; i++) sum += g[i] * g[i];
+  return sqrt(sum);
+}
+
+static void naive_climb(const optimiser *o, const real *gradient, climber *c)
+{
+  double norm = naive_norm(c->count, gradient);
+  double shorter = norm > o->clip ? o->clip / norm : 1.0;
+  c->steps++;
+  for (size_t i = 0; i < c->count; i++) {
+    double g = shorter * gradient[i];
+    if (o->kind == OPTIMISER_ADAM)
+      naive_adam(o->rate, g, c->steps, &c->theta[i], &c->m[i], &c->v[i]);
+    else {
+      c->m[i] = o->momentum * c->m[i] + g;
+      c->theta[i] += o->rate * c->m[i];
+    }
+  }
+}
+
+/* ---- against them ------------------------------------------------------ */
+
+/* Gradients of all sizes, with zeros, and rates that change on the way; some are longer
+ * than the clip and some not. */
+static void check_climbs(int kernel, const optimiser *how, size_t count, int steps)
+{
+  climber c = new_climber(count), plain = copy_climber(&c);
+  real *gradient = reals(count);
+  size_t bad = 0;
+  for (int step = 1; step <= steps; step++) {
+    optimiser o = *how;
+    o.rate = how->rate / (1.0 + 0.05 * step);
+    double size = exp(test_normal());
+    for (size_t i = 0; i < count; i++)
+      gradient[i] = test_below(5) == 0 ? 0.0 :
+        size * test_normal() * pow(10.0, (double) (i % 9) - 6.0);
+    real *kept = copy_reals(count, gradient);
+    double norm = climb(&o, kernel, 1 + step % 3, gradient, &c);
+    double plainly = naive_norm(count, gradient);
+    naive_climb(&o, gradient, &plain);
+    bad += !(fabs(norm - plainly) <= 1e-12 * plainly);
+    bad += !same_reals(count, gradient, kept);
+    for (size_t i = 0; i < count; i++) {
+      bad += !near(c.theta[i], plain.theta[i], 1e-9);
+      bad += !(fabs(c.m[i] - plain.m[i]) <= 1e-9 * fabs(plain.m[i]) + 1e-18);
+      bad += !(fabs(c.v[i] - plain.v[i]) <= 1e-9 * plain.v[i]);
+    }
+    free(kept);
+  }
+  if (bad) printf("kernel %d, kind %d, clip %g, %zu parameters\n", kernel, (int) how->kind,
+                  how->clip, count);
+  CHECK(bad == 0);
+  drop(&c);
+  drop(&plain);
+  free(gradient);
+}
+
+static void steps_are_those_of_the_algorithms(void)
+{
+  static const optimiser kinds[] = {
+    {OPTIMISER_ADAM, 0.1, 0.0, INFINITY}, {OPTIMISER_ADAM, 0.1, 0.5, 30.0},
+    {OPTIMISER_SGD, 0.01, 0.0, INFINITY}, {OPTIMISER_SGD, 0.01, 0.9, 30.0},
+    {OPTIMISER_SGD, 0.01, 0.99, 1e-3}};
+  for (int kernel = GEMM_PORTABLE; kernel <= (int) gemm_best(); kernel++)
+    for (int k = 0; k < 5; k++) {
+      check_climbs(kernel, &kinds[k], 1, 100);
+      check_climbs(kernel, &kinds[k], 37, 200);
+      check_climbs(kernel, &kinds[k], 20011, 4);   /* several stretches, and threads */
+    }
+}
+
+/* ---- what follows from them -------------------------------------------- */
+
+/* With the bias corrected, the first step is the sign of the gradient times the rate,
+ * whatever its length, clipped or not. */
+static void the_first_step_of_adam_is_the_rate(void)
+{
+  static const double gradients[] = {1.0, -1.0, 1e-3, -1e-3, 1e5, -1e5, 3.7};
+  for (double rate = 1e-4; rate < 2.0; rate *= 10.0)
+    for (int i = 0; i < 14; i++) {
+      real g = gradients[i % 7], theta = 0, m = 0, v = 0;
+      climber c = {1, &theta, &m, &v, 0.0};
+      optimiser o = {OPTIMISER_ADAM, rate, 0.0, i < 7 ? INFINITY : 0.01};
+      CHECK_NEAR(climb(&o, GEMM_PORTABLE, 1, &g, &c), fabs(g), 1e-15);
+      CHECK_NEAR(theta / rate, g > 0.0 ? 1.0 : -1.0, 1e-12 + 1.1e-8 / fmin(fabs(g), 0.01));
+    }
+}
+
+/* The norm is of all parameters together, as it was; the direction stays. */
+static void a_long_gradient_is_shortened(void)
+{
+  real g[] = {3, 0, -4}, theta[] = {0, 0, 0}, m[] = {0, 0, 0};
+  climber c = {3, theta, m, NULL, 0.0};
+  optimiser o = {OPTIMISER_SGD, 1.0, 0.0, 1.0};
+  CHECK_NEAR(climb(&o, gemm_best(), 1, g, &c), 5.0, 1e-15);
+  CHECK_NEAR(theta[0], 0.6, 1e-15);
+  CHECK(theta[1] == 0);
+  CHECK_NEAR(theta[2], -0.8, 1e-15);
+  o.clip = 5.0;                                  /* as long as allowed */
+  CHECK_NEAR(climb(&o, gemm_best(), 1, g, &c), 5.0, 1e-15);
+  CHECK_NEAR(theta[0], 3.6, 1e-15);
+  CHECK(g[0] == 3 && g[1] == 0 && g[2] == -4);
+}
+
+/* The velocity of a constant gradient is g (1 - mu^t) / (1 - mu). */
+static void momentum_gathers_speed(void)
+{
+  real g = 2, theta = 0, m = 0;
+  climber c = {1, &theta, &m, NULL, 0.0};
+  optimiser o = {OPTIMISER_SGD, 0.01, 0.9, INFINITY};
+  double sum = 0.0;
+  for (int t = 1; t <= 100; t++) {
+    double speed = 2.0 * (1.0 - pow(0.9, t)) / 0.1;
+    climb(&o, GEMM_PORTABLE, 1, &g, &c);
+    sum += 0.01 * speed;
+    CHECK_NEAR(m, speed, 1e-12);
+    CHECK_NEAR(theta, sum, 1e-12);
+  }
+}
+
+static void no_gradient_is_no_step_at_first(void)
+{
+  for (int kind = 0; kind < 2; kind++) {
+    climber c = new_climber(100), kept = copy_climber(&c);
+    real *g = reals(100);
+    for (int i = 0; i < 100; i++) g[i] = 0;
+    optimiser o = {(enum optimiser_kind) kind, 0.5, 0.9, 1.0};
+    CHECK(climb(&o, gemm_best(), 2, g, &c) == 0.0);
+    CHECK(same_reals(100, c.theta, kept.theta));
+    drop(&c);
+    drop(&kept);
+    free(g);
+  }
+}
+
+/* A norm that is no number, or infinite, is returned as it is: the caller stops. */
+static void what_is_not_finite_is_told(void)
+{
+  static const double odd[] = {NAN, INFINITY, -INFINITY};
+  for (int kind = 0; kind < 2; kind++)
+    for (int i = 0; i < 3; i++) {
+      climber c = new_climber(20);
+      real *g = normal_reals(20, 1.0);
+      g[i] = odd[i];
+      optimiser o = {(enum optimiser_kind) kind, 0.1, 0.9, i % 2 ? 1.0 : INFINITY};
+      CHECK(!isfinite(climb(&o, gemm_best(), 1, g, &c)));
+      drop(&c);
+      free(g);
+    }
+}
+
+/* Theta, m, v and the number of steps are all there is to go on from; the number of
+ * threads does not matter. */
+static void a_copied_state_goes_on_as_the_first(void)
+{
+  enum { COUNT = 17001, STEPS = 7 };
+  for (int kernel = GEMM_PORTABLE; kernel <= (int) gemm_best(); kernel++)
+    for (int kind = 0; kind < 2; kind++) {
+      climber a = new_climber(COUNT), b = copy_climber(&a);
+      optimiser o = {(enum optimiser_kind) kind, 0.1, 0.8, 100.0};
+      for (int s = 0; s < STEPS; s++) {
+        real *g = normal_reals(COUNT, 1.0);
+        if (s == 3) {
+          climber again = copy_climber(&b);
+          drop(&b);
+          b = again;
+        }
+        CHECK(climb(&o, kernel, 1, g, &a) == climb(&o, kernel, 2 + s % 2, g, &b));
+        free(g);
+      }
+      CHECK(same_reals(COUNT, a.theta, b.theta) && same_reals(COUNT, a.m, b.m) &&
+            same_reals(COUNT, a.v, b.v));
+      drop(&a);
+      drop(&b);
+    }
+}
+
+/* The maximum of -sum of a_i (theta_i - i)^2 / 2, a_i from 0.1 to 10. */
+static void a_hill_is_climbed(void)
+{
+  static const optimiser kinds[] = {
+    {OPTIMISER_ADAM, 0.05, 0.0, INFINITY}, {OPTIMISER_SGD, 0.05, 0.5, INFINITY},
+    {OPTIMISER_SGD, 0.01, 0.9, 50.0}, {OPTIMISER_ADAM, 0.05, 0.0, 1.0}};
+  enum { COUNT = 5 };
+  for (int k = 0; k < 4; k++) {
+    climber c = new_climber(COUNT);
+    for (int step = 0; step < 6000; step++) {
+      real g[COUNT];
+      for (int i = 0; i < COUNT; i++)
+        g[i] = -pow(10.0, 0.5 * i - 1.0) * (c.theta[i] - (double) i);
+      optimiser o = kinds[k];
+      if (o.kind == OPTIMISER_ADAM) o.rate *= pow(0.998, step);
+      climb(&o, GEMM_PORTABLE, 1, g, &c);
+    }
+    for (int i = 0; i < COUNT; i++) CHECK_NEAR(c.theta[i], (double) i, 1e-4);
+    drop(&c);
+  }
+}
+
+TEST_MAIN(steps_are_those_of_the_algorithms, the_first_step_of_adam_is_the_rate,
+          a_long_gradient_is_shortened, momentum_gathers_speed,
+          no_gradient_is_no_step_at_first, what_is_not_finite_is_told,
+          a_copied_state_goes_on_as_the_first, a_hill_is_climbed)
