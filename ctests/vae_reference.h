@@ -268,9 +268,10 @@ static inline void run_reference(const reference *r, reference_result *to)
     t->objective -= r->beta * fmax(to->kl_j[j], r->free_bits);
     note_side(to, to->kl_j[j] > r->free_bits);
   }
+  t->cells = (double) (cells * r->samples);
   if (cells > 0) {
-    t->s2 /= (double) (cells * r->samples);
-    t->floored /= (double) (cells * r->samples);
+    t->s2 /= t->cells;
+    t->floored /= t->cells;
   }
 }
 
@@ -466,7 +467,7 @@ static inline void check_problem(problem *q, double term_tol, double gradient_to
   bad += !near(t.kl, to.terms.kl, term_tol);
   bad += !near(t.objective, to.terms.objective, term_tol);
   bad += !near(t.s2, to.terms.s2, term_tol);
-  bad += !near(t.floored, to.terms.floored, 1e-12);
+  bad += !near(t.floored, to.terms.floored, 1e-12) + (t.cells != to.terms.cells);
   for (size_t j = 0; j < q->net.shape.k; j++) bad += !near(kl_j[j], to.kl_j[j], term_tol);
   if (bad) describe(q);
   CHECK(bad == 0);

@@ -122,7 +122,7 @@ void vae_generate(const vae_net *net, const real *theta, size_t n, const double 
   }
 }
 
-/* Eight bytes at a time, mixed as in FNV-1a with a rotation. */
+/* Eight bytes at a time, mixed as in FNV-1a, the upper bits into the lower ones too. */
 uint64_t vae_fingerprint(size_t bytes, const unsigned char *data)
 {
   const uint64_t prime = 0x100000001B3u;
