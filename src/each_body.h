@@ -102,7 +102,8 @@ TARGET static double NAME(count)(size_t p, const real *seen)
   SIMD_SUM3(sum, low, spread)                                                     \
   for (size_t j = 0; j < p; j++) {                                                \
     real is = observed, given = log_s2[j];                                        \
-    real log_v = given < floor ? floor : given, below = is * (given < floor ? 1 : 0); \
+    real below = is * (given < floor ? 1 : 0);                                    \
+    real log_v = given < floor ? floor : given;                                   \
     real precision = real_exp(-log_v), error = is * (x[j] - g[j]);                \
     real square = error * error * precision;                                      \
     sum += square + is * (log_v + LOG_2PI);                                       \

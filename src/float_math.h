@@ -1,7 +1,7 @@
 /* Elementary functions of a float without branches or calls, so that loops over them
- * become vector instructions. Errors are within 4e-7, relative for exp, log, root and
- * sin and cos of small angles, absolute for the others (for
- * softplus of more than 1 relative). NaN stays NaN, but for log.
+ * become vector instructions. Errors are within 4e-7, relative for exp, log, root, sin
+ * and cos of small angles and a softplus of more than 1, absolute for the others. NaN
+ * stays NaN, but for log.
  *
  * The polynomials are those of the Cephes library (Moshier 1992); that of erfc is
  * 7.1.26 of Abramowitz and Stegun (1964).
