@@ -139,7 +139,7 @@ train_control <- function(epochs = 1000, batch_size = NULL, learning_rate = 1e-3
     list(
       epochs = check_count(epochs, "epochs"),
       batch_size = if (!is.null(batch_size)) check_count(batch_size, "batch_size"),
-      learning_rate = check_learning_rate(learning_rate),
+      learning_rate = check_schedule(learning_rate, "learning_rate", "a positive number"),
       samples = check_count(samples, "samples"),
       tol = check_number(tol, "tol", 0, open = TRUE),
       maxit = check_count(maxit, "maxit"),
@@ -160,12 +160,11 @@ train_control <- function(epochs = 1000, batch_size = NULL, learning_rate = 1e-3
   )
 }
 
-check_learning_rate <- function(x) {
+# `number` says what one has to be: above 0, or with `zero` at least 0.
+check_schedule <- function(x, arg, number, unit = "epoch", zero = FALSE) {
   ok <- is.numeric(x) && !is.object(x) && is.null(dim(x)) && length(x) >= 1 &&
-    all(is.finite(x)) && all(x > 0)
-  if (!ok) {
-    abort_arg("learning_rate", "be a positive number, or one for each epoch", describe(x))
-  }
+    all(is.finite(x)) && all(x > 0 | zero & x == 0)
+  if (!ok) abort_arg(arg, sprintf("be %s, or one for each %s", number, unit), describe(x))
   as.double(x)
 }
 
@@ -222,5 +221,12 @@ print.train_control <- function(x, ...) {
       ", learning rate ", format(rate[1]),
       if (length(rate) > 1) paste(" to", format(rate[length(rate)])), ", ", x$samples,
       if (x$samples == 1) " sample" else " samples", "\n", sep = "")
+  more <- c(if (x$clip < Inf) paste("gradients clipped at", format(x$clip)),
+            if (x$weight_decay > 0) paste("weight decay", format(x$weight_decay)),
+            if (!is.null(x$patience)) paste("patience", x$patience),
+            if (!is.null(x$checkpoint)) {
+              sprintf("checkpoint every %d epochs in %s", x$every, dQuote(x$checkpoint, FALSE))
+            })
+  if (length(more)) cat("  vae: ", paste(more, collapse = ", "), "\n", sep = "")
   invisible(x)
 }

@@ -137,7 +137,7 @@ linear_vae.default <- function(x, k, elbo = c("analytic", "stochastic"),
     optimizer = check_choice(optimizer, "optimizer", c("em", "adam", "lbfgs", "exact")),
     sigma2 = check_number(sigma2, "sigma2", 0, open = TRUE),
     learn_sigma2 = check_flag(learn_sigma2, "learn_sigma2"),
-    beta = check_beta(beta),
+    beta = check_schedule(beta, "beta", "a positive number", "step"),
     center = check_vector_or_flag(center, "center", ncol(raw)),
     scale = check_vector_or_flag(scale, "scale", ncol(raw), positive = TRUE),
     transform = check_dense_transform(transform, raw),
@@ -155,13 +155,6 @@ linear_vae.formula <- function(x, k, data = NULL, ...) {
 }
 
 is_start_model <- function(start) inherits(start, "ppca")
-
-check_beta <- function(beta, arg = "beta") {
-  ok <- is.numeric(beta) && !is.object(beta) && is.null(dim(beta)) &&
-    length(beta) >= 1 && all(is.finite(beta)) && all(beta > 0)
-  if (!ok) abort_arg(arg, "be a positive number, or one for each step", describe(beta))
-  as.double(beta)
-}
 
 check_optimizer <- function(asked) {
   if (asked$elbo == "stochastic" && asked$optimizer != "adam") {

@@ -114,17 +114,22 @@ ppca.formula <- function(x, k, data = NULL, ...) {
 
 # Fits the columns that a formula makes; the fit remembers how.
 fit_formula <- function(x, k, data, fitter, call, ...) {
-  if (!is.null(data) && !is.data.frame(data)) {
-    abort_arg("data", "be a data frame or NULL", describe(data))
-  }
-  if (is.null(data) && "." %in% all.vars(x)) {
-    abort_arg("data", "be a data frame where the formula has a `.`", "NULL")
-  }
-  frame <- formula_frame(x, if (is.null(data)) environment(x) else data, "x")
+  frame <- formula_data(x, data)
   fit <- fitter(frame$data, k, ...)
   fit$call <- call
   fit$terms <- strip_terms(frame$terms, names(data))
   fit
+}
+
+# The terms and columns of a formula given as `x`.
+formula_data <- function(formula, data) {
+  if (!is.null(data) && !is.data.frame(data)) {
+    abort_arg("data", "be a data frame or NULL", describe(data))
+  }
+  if (is.null(data) && "." %in% all.vars(formula)) {
+    abort_arg("data", "be a data frame where the formula has a `.`", "NULL")
+  }
+  formula_frame(formula, if (is.null(data)) environment(formula) else data, "x")
 }
 
 # The call as the user wrote it: the generic's name, not the method's.

@@ -252,7 +252,8 @@ resume_vae <- function(path, call, values, control, env) {
 
 # Arguments that are given along with a checkpoint must be those that it was made with.
 check_same_model <- function(fit, given) {
-  fixed <- setdiff(c(names(fit$arguments), "activation"), "validation")
+  fixed <- c(names(fit$arguments), "activation")
+  if (!is_number(given$validation)) fixed <- setdiff(fixed, "validation")     # data may change
   for (name in intersect(names(given), fixed)) {
     if (!same_argument(name, given[[name]], fit, given)) {
       abort_arg(name, "be what the checkpoint was made with, or be left out")

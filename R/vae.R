@@ -139,7 +139,7 @@ vae <- function(x, k, encoder = c(512, 256), decoder = rev(encoder), activation 
   }
   terms <- NULL
   if (inherits(x, "formula")) {
-    frame <- vae_formula(x, data)
+    frame <- formula_data(x, data)
     x <- frame$data
     terms <- strip_terms(frame$terms, names(data))
   } else if (!is.null(data)) {
@@ -159,7 +159,7 @@ vae <- function(x, k, encoder = c(512, 256), decoder = rev(encoder), activation 
     noise = check_choice(noise, "noise", c("shared", "feature", "network")),
     sigma2_min = if (!is.null(sigma2_min))
       check_number(sigma2_min, "sigma2_min", 0, open = TRUE),
-    beta = check_vae_beta(beta), free_bits = check_number(free_bits, "free_bits", 0),
+    beta = check_schedule(beta, "beta", "a number, 0 or more", zero = TRUE), free_bits = check_number(free_bits, "free_bits", 0),
     center = check_vector_or_flag(center, "center", ncol(raw)),
     scale = check_vector_or_flag(scale, "scale", ncol(raw), positive = TRUE),
     transform = check_dense_transform(transform, raw),
@@ -169,23 +169,6 @@ vae <- function(x, k, encoder = c(512, 256), decoder = rev(encoder), activation 
   if (is_number(validation)) asked$validation <- validation
   asked["sigma2"] <- list(check_vae_sigma2(sigma2, asked, ncol(raw)))
   fit_vae(raw, asked, condition, validation, control, call, terms)
-}
-
-vae_formula <- function(formula, data) {
-  if (!is.null(data) && !is.data.frame(data)) {
-    abort_arg("data", "be a data frame or NULL", describe(data))
-  }
-  if (is.null(data) && "." %in% all.vars(formula)) {
-    abort_arg("data", "be a data frame where the formula has a `.`", "NULL")
-  }
-  formula_frame(formula, if (is.null(data)) environment(formula) else data, "x")
-}
-
-check_vae_beta <- function(beta) {
-  ok <- is.numeric(beta) && !is.object(beta) && is.null(dim(beta)) &&
-    length(beta) >= 1 && all(is.finite(beta)) && all(beta >= 0)
-  if (!ok) abort_arg("beta", "be a number, 0 or more, or one for each epoch", describe(beta))
-  as.double(beta)
 }
 
 check_vae_sigma2 <- function(sigma2, asked, p) {
@@ -223,18 +206,17 @@ fit_vae <- function(raw, asked, condition, validation, control, call, terms) {
 vae_problem <- function(raw, asked, condition, validation, control, resume, terms) {
   p <- ncol(raw)
   given <- encode_condition(condition, nrow(raw), resume$condition)
-  held <- hold_out(validation, nrow(raw), given$code, resume$held_out)
+  held <- hold_out(validation, nrow(raw), resume$held_out)
   shown <- transform_again(asked$transform, raw, "x", resume$noise_seed)
   x <- shown$x
   train <- if (length(held$rows)) x[-held$rows, , drop = FALSE] else x
   data <- prepare_data(train, asked$center, asked$scale)
-  spread <- sum(.Call(C_data_squares, train, column_means(data), data$unit)) /
-    max(1, sum(data$count))
+  means <- column_means(data)
+  spread <- sum(.Call(C_data_squares, train, means, data$unit)) / max(1, sum(data$count))
   if (spread == 0) abort_arg("x", "vary", "the same in all rows")
   floor <- if (!asked$learn_sigma2) 0 else
     if (is.null(asked$sigma2_min)) 1e-6 * spread else asked$sigma2_min / data$u^2
   shape <- vae_shape(p, asked$k, ncol(given$code), asked)
-  means <- column_means(data)
   problem <- list(
     asked = asked, control = control, terms = terms, shape = shape, layout = vae_layout(shape),
     condition = given$spec, held_out = held$rows, noise_seed = shown$noise_seed,
@@ -271,7 +253,7 @@ vae_floats <- function(x, code, without, mu, unit, means) {
 }
 
 # Which rows are set aside: a share of them at random, or those of the fit that goes on.
-hold_out <- function(validation, n, code, before) {
+hold_out <- function(validation, n, before) {
   if (!is.null(before)) return(list(rows = before, share = length(before) > 0))
   if (!is_number(validation)) return(list(rows = integer(0), share = FALSE))
   if (validation < 0 || validation >= 1) {

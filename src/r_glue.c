@@ -8,7 +8,7 @@
 #include "r_glue.h"
 #include "threads.h"
 
-static void take_interrupt(void)
+void glue_interrupt(void)
 {
   R_CheckUserInterrupt();
 }
@@ -55,7 +55,7 @@ static void sparse_data(SEXP x, elbo_data *d)
 elbo_data glue_raw_data(SEXP x)
 {
   glue_use();
-  elbo_data d = {.poll = take_interrupt};
+  elbo_data d = {.poll = glue_interrupt};
   if (Rf_isS4(x) && Rf_inherits(x, "dgCMatrix")) {
     sparse_data(x, &d);
   } else {
@@ -180,6 +180,13 @@ int glue_flag(SEXP x, const char *what)
   if (TYPEOF(x) != LGLSXP || XLENGTH(x) != 1)
     Rf_error("internal error: `%s` is not a flag", what);
   return LOGICAL(x)[0] != 0;
+}
+
+rng_key glue_key(SEXP key)
+{
+  if (TYPEOF(key) != INTSXP || XLENGTH(key) != 2)
+    Rf_error("internal error: `key` is not two integers");
+  return (rng_key) {{(uint32_t) INTEGER(key)[0], (uint32_t) INTEGER(key)[1]}};
 }
 
 SEXP glue_element(SEXP list, const char *name)

@@ -8,6 +8,7 @@
 
 #include "data.h"
 #include "gemm.h"
+#include "rng.h"
 
 /* The data matrix: double or integer with dim, or a dgCMatrix; mu and unit: one
  * value a column. Anything malformed is an R error. Interrupts are taken between
@@ -30,7 +31,11 @@ const double *glue_matrix(SEXP x, size_t n, size_t p, const char *what);
 double glue_number(SEXP x, const char *what);
 size_t glue_count(SEXP x, size_t least, size_t most, const char *what);
 int glue_flag(SEXP x, const char *what);
+rng_key glue_key(SEXP key);
 SEXP glue_element(SEXP list, const char *name);
+
+/* Takes an interrupt of the user's, if there is one: for the `poll` of the core. */
+void glue_interrupt(void);
 
 /* Work space until the .Call returns, also by an error or an interrupt. */
 double *glue_doubles(size_t count);

@@ -30,13 +30,6 @@ static size_t columns(SEXP a, size_t p, const char *what)
   return k;
 }
 
-static rng_key glue_key(SEXP key)
-{
-  if (TYPEOF(key) != INTSXP || XLENGTH(key) != 2)
-    Rf_error("internal error: `key` is not two integers");
-  return (rng_key) {{(uint32_t) INTEGER(key)[0], (uint32_t) INTEGER(key)[1]}};
-}
-
 static SEXP glue_terms(lvae_terms terms)
 {
   static const char *names[] = {"error", "reconstruction", "kl"};

@@ -61,18 +61,6 @@ static vae_data glue_vae_data(SEXP data, const vae_net *net)
   return d;
 }
 
-static rng_key glue_vae_key(SEXP key)
-{
-  if (TYPEOF(key) != INTSXP || XLENGTH(key) != 2)
-    Rf_error("internal error: `key` is not two integers");
-  return (rng_key) {{(uint32_t) INTEGER(key)[0], (uint32_t) INTEGER(key)[1]}};
-}
-
-static void take_interrupt(void)
-{
-  R_CheckUserInterrupt();
-}
-
 /* list(beta, free_bits, floor, samples, batch, key, threads) and, to train,
  * optimiser, learning_rate, momentum, clip, weight_decay */
 static vae_training glue_training(SEXP set, int train)
@@ -85,7 +73,7 @@ static vae_training glue_training(SEXP set, int train)
       .samples = glue_count(glue_element(set, "samples"), 1, INT_MAX, "samples"),
       .plan = glue_plan((int) glue_count(glue_element(set, "threads"), 0, 4096, "threads"))},
     .batch = glue_count(glue_element(set, "batch"), 1, INT_MAX, "batch"),
-    .key = glue_vae_key(glue_element(set, "key")), .poll = take_interrupt};
+    .key = glue_key(glue_element(set, "key")), .poll = glue_interrupt};
   if (!train) return t;
   t.climb = (optimiser) {
     .kind = (enum optimiser_kind) glue_count(glue_element(set, "optimiser"), 0, 1,
