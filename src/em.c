@@ -108,7 +108,7 @@ static int rayleigh_ritz(size_t p, size_t m, ritz_work *r, int *iwork)
   for (size_t j = 0; j < m; j++)
     for (size_t i = j; i < m; i++)
       r->h[i + j * m] = 0.5 * (r->h[i + j * m] + r->h[j + i * m]);
-  return la_eigen(m, r->h, r->values, r->c, r->rest, r->leigen, iwork,
+  return la_eigen(m, r->h, m, r->values, r->c, r->rest, r->leigen, iwork,
                   r->lieigen);
 }
 

@@ -219,33 +219,50 @@ static void NAME(run)(const NAME(job) *j, const NAME(kernel) *t, REAL *space)
 
 /* ---- shares of the threads --------------------------------------------- */
 
-/* The rows or columns of thread `id`, in whole tiles; of a triangle, columns of about
- * the same area. Returns 0 where there are none. */
+/* Where thread `id` begins in so many lines of C, which are shared in whole units; of a
+ * triangle's columns, about the same area. */
+static size_t NAME(border)(size_t lines, size_t unit, int lower, int id, int threads)
+{
+  double upto = (double) id / threads;
+  if (lower) upto = 1.0 - sqrt(1.0 - upto);
+  size_t at = NAME(round_up)((size_t) (upto * (double) lines), unit);
+  return id == threads || at > lines ? lines : at;
+}
+
+/* What the first thread, which has the most, takes for that many rows and columns: a
+ * packed number costs as much as some 16 products. */
+static double NAME(cost)(size_t rows, size_t cols, const NAME(kernel) *t)
+{
+  double m = (double) NAME(round_up)(rows, t->mr), n = (double) NAME(round_up)(cols, t->nr);
+  return m * n + 16.0 * (m + n);
+}
+
+/* The rows or columns of C of thread `id`, whichever is sooner done by all. Returns 0
+ * where there are none. */
 static int NAME(share)(const NAME(job) *all, const NAME(kernel) *t, int id,
                        int threads, NAME(job) *part)
 {
-  int rows = !all->lower && all->m >= all->n;
-  size_t lines = rows ? all->m : all->n, unit = rows ? t->mr : t->nr, edge[2];
-  for (int e = 0; e < 2; e++) {
-    double upto = (double) (id + e) / threads;
-    if (all->lower) upto = 1.0 - sqrt(1.0 - upto);
-    edge[e] = NAME(round_up)((size_t) (upto * (double) lines), unit);
-    if (edge[e] > lines || id + e == threads) edge[e] = lines;
-  }
+  size_t first_rows = NAME(border)(all->m, t->mr, 0, 1, threads);
+  size_t first_cols = NAME(border)(all->n, t->nr, 0, 1, threads);
+  int rows = !all->lower &&
+    NAME(cost)(first_rows, all->n, t) <= NAME(cost)(all->m, first_cols, t);
+  size_t lines = rows ? all->m : all->n, unit = rows ? t->mr : t->nr;
+  size_t begin = NAME(border)(lines, unit, all->lower, id, threads);
+  size_t end = NAME(border)(lines, unit, all->lower, id + 1, threads);
   *part = *all;
   if (rows) {
-    part->m = edge[1] - edge[0];
-    part->a += edge[0] * all->a_line;
-    part->c += edge[0];
+    part->m = end - begin;
+    part->a += begin * all->a_line;
+    part->c += begin;
   } else {
-    size_t skip = all->lower ? edge[0] : 0;       /* rows above the triangle */
-    part->n = edge[1] - edge[0];
-    part->b += edge[0] * all->b_line;
+    size_t skip = all->lower ? begin : 0;         /* rows above the triangle */
+    part->n = end - begin;
+    part->b += begin * all->b_line;
     part->m -= skip;
     part->a += skip * all->a_line;
-    part->c += skip + edge[0] * all->ldc;
+    part->c += skip + begin * all->ldc;
   }
-  return edge[1] > edge[0];
+  return end > begin;
 }
 
 typedef struct {

@@ -172,7 +172,7 @@ static int lanczos_ritz(lanczos *l)
   for (size_t j = 0; j < m; j++)            /* symmetrise while copying */
     for (size_t i = 0; i < m; i++)
       l->copy[i + j * m] = 0.5 * (l->h[i + j * l->dim] + l->h[j + i * l->dim]);
-  return la_eigen(m, l->copy, l->theta, l->ritz, l->eigen, l->leigen,
+  return la_eigen(m, l->copy, m, l->theta, l->ritz, l->eigen, l->leigen,
                   l->ieigen, l->lieigen);
 }
 

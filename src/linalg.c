@@ -1,4 +1,6 @@
+#include <float.h>
 #include <math.h>
+#include <string.h>
 
 #define USE_FC_LEN_T
 #include <R_ext/BLAS.h>
@@ -60,19 +62,23 @@ void la_mirror(size_t n, double *a, size_t lda)
           a[j + i * lda] = a[i + j * lda];
 }
 
-/* dsyevr gives ascending order; the callers want the largest first. */
-static void reverse_eigen(size_t n, double *values, double *vectors)
+/* LAPACK gives ascending order, or that of the blocks of a matrix that falls apart; the
+ * callers want the largest first. */
+static void largest_first(size_t count, double *values, size_t n, double *vectors)
 {
-  for (size_t a = 0, b = n - 1; a < b; a++, b--) {
-    double t = values[a];
-    values[a] = values[b];
-    values[b] = t;
-    if (vectors)
-      for (size_t i = 0; i < n; i++) {
-        t = vectors[i + a * n];
-        vectors[i + a * n] = vectors[i + b * n];
-        vectors[i + b * n] = t;
-      }
+  for (size_t to = 0; to + 1 < count; to++) {
+    size_t from = to;
+    for (size_t j = to + 1; j < count; j++)
+      if (values[j] > values[from]) from = j;
+    if (from == to) continue;
+    double t = values[to];
+    values[to] = values[from];
+    values[from] = t;
+    for (size_t i = 0; vectors && i < n; i++) {
+      t = vectors[i + to * n];
+      vectors[i + to * n] = vectors[i + from * n];
+      vectors[i + from * n] = t;
+    }
   }
 }
 
@@ -98,28 +104,64 @@ int la_eigen_work(size_t n, size_t *lwork, size_t *liwork)
   *lwork = *liwork = 0;
   if (n == 0) return ELBO_OK;
   int status = call_dsyevr(n, &dummy, &dummy, &dummy, &want, -1, iwant, -1);
-  *lwork = (size_t) want > 26 * n ? (size_t) want : 26 * n;
+  *lwork = ((size_t) want > 26 * n ? (size_t) want : 26 * n) + 4 * n;   /* eigen_few() */
   *liwork = 12 * n;             /* 10 n for dsyevr, 2 n for the supports */
   return status;
 }
 
-/* LAPACK may run on, or stop the program, where a value is not finite. */
-static int lower_is_finite(size_t n, const double *a)
+/* All values but few vectors: to tridiagonal form, and back with those alone. dsyevr
+ * takes all of them back, which is the larger part of its time. */
+static int eigen_few(size_t n, double *a, size_t count, double *values,
+                     double *vectors, double *work, size_t lwork, int *iwork)
 {
-  double zero = 0.0;
-  for (size_t j = 0; j < n; j++)
-    for (size_t i = j; i < n; i++) zero += 0.0 * a[i + j * n];
-  return zero == 0.0;
+  double *d = work, *e = d + n, *tau = e + n, *top = tau + n, *rest = top + n;
+  int *block = iwork, *split = block + n, *failed = split + n, *irest = failed + n;
+  int in = (int) n, first = (int) (n - count) + 1, left = (int) (lwork - 4 * n);
+  int found = 0, blocks = 0, info = 0;
+  double unused = 0.0, tol = 2.0 * DBL_MIN;
+  F77_CALL(dsytrd)("L", &in, a, &in, d, e, tau, rest, &left, &info FCONE);
+  if (info != 0) return ELBO_LAPACK;
+  memcpy(values, d, n * sizeof *d);
+  memcpy(rest, e, (n - 1) * sizeof *e);
+  F77_CALL(dsterf)(&in, values, rest, &info);
+  if (info != 0) return ELBO_LAPACK;
+  F77_CALL(dstebz)("I", "B", &in, &unused, &unused, &first, &in, &tol, d, e, &found,
+                   &blocks, top, block, split, rest, irest, &info FCONE FCONE);
+  if (info != 0 || found != (int) count) return ELBO_LAPACK;
+  F77_CALL(dstein)(&in, d, e, &found, top, block, split, vectors, &in, rest, irest,
+                   failed, &info);
+  if (info != 0) return ELBO_LAPACK;
+  F77_CALL(dormtr)("L", "L", "N", &in, &found, a, &in, tau, vectors, &in, rest, &left,
+                   &info FCONE FCONE FCONE);
+  largest_first(n, values, n, NULL);
+  largest_first(count, top, n, vectors);
+  return info == 0 ? ELBO_OK : ELBO_LAPACK;
 }
 
-int la_eigen(size_t n, double *a, double *values, double *vectors,
+/* NAN where one is not finite: LAPACK may run on then, or stop the program. */
+static double largest_of_lower(size_t n, const double *a)
+{
+  double zero = 0.0, largest = 0.0;
+  for (size_t j = 0; j < n; j++)
+    for (size_t i = j; i < n; i++) {
+      zero += 0.0 * a[i + j * n];
+      largest = fmax(largest, fabs(a[i + j * n]));
+    }
+  return zero == 0.0 ? largest : NAN;
+}
+
+int la_eigen(size_t n, double *a, size_t count, double *values, double *vectors,
              double *work, size_t lwork, int *iwork, size_t liwork)
 {
   if (n == 0) return ELBO_OK;
-  if (!lower_is_finite(n, a)) return ELBO_LAPACK;
-  int status = call_dsyevr(n, a, values, vectors, work, (int) lwork, iwork,
-                           (int) (liwork - 2 * n));
-  if (status == ELBO_OK) reverse_eigen(n, values, vectors);
+  double largest = largest_of_lower(n, a);
+  if (isnan(largest)) return ELBO_LAPACK;
+  /* dsyevr scales what is too small or large to be squared */
+  if (count > 0 && count <= n / 4 && largest > 1e-100 && largest < 1e100)
+    return eigen_few(n, a, count, values, vectors, work, lwork, iwork);
+  int status = call_dsyevr(n, a, values, count > 0 ? vectors : NULL, work, (int) lwork,
+                           iwork, (int) (liwork - 2 * n));
+  if (status == ELBO_OK) largest_first(n, values, n, count > 0 ? vectors : NULL);
   return status;
 }
 

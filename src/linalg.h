@@ -30,9 +30,10 @@ void la_syrk(char trans, size_t n, size_t k, double alpha, const double *a,
 void la_mirror(size_t n, double *a, size_t lda);
 
 /* Eigen-decomposition of the symmetric n x n matrix a (lower triangle read, a
- * destroyed): values[n] in decreasing order, vectors n x n with the matching
- * columns, or NULL for values only. ELBO_LAPACK where a is not finite. */
-int la_eigen(size_t n, double *a, double *values, double *vectors,
+ * destroyed): values[n] in decreasing order and the vectors of the first `count` of them,
+ * the first columns of vectors (n x n, or NULL for none; the others are work space).
+ * ELBO_LAPACK where a is not finite. */
+int la_eigen(size_t n, double *a, size_t count, double *values, double *vectors,
              double *work, size_t lwork, int *iwork, size_t liwork);
 int la_eigen_work(size_t n, size_t *lwork, size_t *liwork);
 

@@ -71,7 +71,7 @@ static int dense_route(const elbo_data *d, size_t k, enum ppca_route route,
   if (route == PPCA_COVARIANCE) data_covariance(d, s, rest); else gram(d, s, rest);
   *trace = diagonal_sum(m, s);
   if (d->poll) d->poll();
-  status = la_eigen(m, s, values, v, rest, lwork, iwork, liwork);
+  status = la_eigen(m, s, k, values, v, rest, lwork, iwork, liwork);
   if (status != ELBO_OK) return status;
   if (route == PPCA_GRAM)
     return directions(d, k, values, v, vectors, projections, rest);
@@ -283,7 +283,7 @@ int ppca_canonical(size_t p, size_t k, double *w, double *work, int *iwork)
   int status = la_eigen_work(k, &lwork, &liwork);
   if (status != ELBO_OK) return status;
   la_syrk('T', k, p, 1.0, w, p, 0.0, g, k);
-  status = la_eigen(k, g, values, r, copy + p * k, lwork, iwork, liwork);
+  status = la_eigen(k, g, k, values, r, copy + p * k, lwork, iwork, liwork);
   if (status != ELBO_OK) return status;
   memcpy(copy, w, p * k * sizeof *w);
   la_gemm('N', 'N', p, k, k, 1.0, copy, p, r, k, 0.0, w, p);
