@@ -100,6 +100,7 @@ update.linear_vae <- function(object, ..., epochs = NULL, maxit = NULL, tol = NU
 # update() of a model trained by train_control(): goes on where only the limits of
 # the iteration change.
 update_training <- function(object, changed, fitter, epochs, maxit, tol, env) {
+  check_limits_once(changed, list(epochs = epochs, maxit = maxit, tol = tol))
   goes_on <- object$optimizer %in% c("em", "lbfgs", "adam") && !length(changed)
   asked <- list(
     epochs = if (!is.null(epochs)) check_count(epochs, "epochs"),
@@ -127,17 +128,25 @@ print.linear_vae <- function(x, ...) {
   cat(sprintf("Noise variance sigma2: %s%s\n", format(x$sigma2, digits = 4),
               if (x$fixed) " (fixed)" else ""))
   if (x$beta != 1) cat("Weight of the KL, beta: ", format(x$beta), "\n", sep = "")
+  print_elbo(x)
+  gap <- elbo_gap(x)
+  cat(sprintf("Log-likelihood - ELBO: %s (rotation %s, posterior %s)\n",
+              format_gap(gap$total), format_gap(gap$rotation), format_gap(gap$posterior)))
+  print_idle(x)
+  invisible(x)
+}
+
+print_elbo <- function(x) {
   cat(sprintf("ELBO: %s nats per observation = %s reconstruction - %s KL%s\n",
               format(x$elbo, digits = 7), format(x$reconstruction, digits = 7),
               format(x$kl, digits = 4),
               if (is.null(x$transform)) "" else
                 sprintf(" + %s log-Jacobian", format(x$log_jacobian, digits = 5))))
-  gap <- elbo_gap(x)
-  cat(sprintf("Log-likelihood - ELBO: %s (rotation %s, posterior %s)\n",
-              format_gap(gap$total), format_gap(gap$rotation), format_gap(gap$posterior)))
+}
+
+print_idle <- function(x) {
   idle <- sum(x$kl_dimensions < 0.01)
   cat(sprintf("Dimensions with a mean KL below 0.01: %d of %d\n", idle, x$k))
-  invisible(x)
 }
 
 # Rounding may leave a gap of nothing as a tiny number of either sign.

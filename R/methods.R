@@ -419,6 +419,7 @@ coef.ppca <- function(object, ...) {
 #' @export
 update.ppca <- function(object, ..., maxit = NULL, tol = NULL) {
   changed <- as.list(match.call(expand.dots = FALSE)$...)
+  check_limits_once(changed, list(maxit = maxit, tol = tol))
   goes_on <- object$method == "em" && !length(changed)
   if (goes_on && !is.null(maxit)) {
     maxit <- check_count(maxit, "maxit")
@@ -432,6 +433,14 @@ update.ppca <- function(object, ..., maxit = NULL, tol = NULL) {
   }
   if (goes_on && length(asked)) settings$start <- object
   refit(object, changed, ppca, do.call(em_control, settings), shown, parent.frame())
+}
+
+# Limits of the iteration are given beside `control` or in it.
+check_limits_once <- function(changed, limits) {
+  given <- names(limits)[!vapply(limits, is.null, NA)]
+  if ("control" %in% names(changed) && length(given)) {
+    abort_arg(given[1], "be set in `control` where that is given too")
+  }
 }
 
 # The call of `object` with the arguments in `changed`, evaluated in `env`, and

@@ -119,7 +119,7 @@ deep_data <- function(x, type, asked, env) {
   rows <- c(asked[c("newdata", "condition", "seed")], list(env = env))
   switch(type,
     history = epochs_data(x),
-    kl = latent_kl_data(x, rows),
+    kl = deep_kl_data(x, rows),
     latent = latent_data(x, rows, asked$dims, asked$col),
     reconstructions = reconstructions_data(x, rows, asked$dim, asked$n, asked$features,
                                            asked$limits),
@@ -156,19 +156,11 @@ plotted_rows <- function(x, rows, n = NULL) {
     size <- n(nrow(newdata))
     if (size < nrow(newdata)) {
       condition_code(x, condition, nrow(newdata))   # that there is one for each row
-      condition <- first_of(condition, size)
+      condition <- condition_rows(condition, seq_len(size))
       newdata <- newdata[seq_len(size), , drop = FALSE]
     }
   }
   with_transform_seed(x, rows$seed, vae_rows(x, newdata, condition))
-}
-
-first_of <- function(condition, n) {
-  if (is.matrix(condition) || is.data.frame(condition)) {
-    condition[seq_len(n), , drop = FALSE]
-  } else {
-    condition[seq_len(n)]
-  }
 }
 
 # How many rows, for plotted_rows().
@@ -215,11 +207,10 @@ epochs_data <- function(x) {
   weighted <- any(abs(history$objective - history$elbo) > visible)
   if (weighted) series$objective <- history$objective
   finite <- Reduce(`&`, lapply(series, is.finite))
+  colours <- c(ELBO = "blue", validation = "orange", objective = "grey")[names(series)]
   out <- history_curves(history$epoch[finite], lapply(series, function(y) y[finite]), "epoch",
                         "Epochs", if (weighted) "Nats per observation" else
-                          "ELBO, nats per observation")
-  out$colours <- unname(COLOURS[c(ELBO = "blue", validation = "orange",
-                                  objective = "grey")[names(series)]])
+                          "ELBO, nats per observation", colours)
   best <- match(x$best_epoch, history$epoch[finite])
   if (!is.na(best) && x$best_epoch != x$iterations) {
     name <- if (is.null(series$validation)) "ELBO" else "validation"
@@ -227,24 +218,23 @@ epochs_data <- function(x) {
                             label = sprintf("best, epoch %d", x$best_epoch))
     out$ylim <- range(out$ylim, out$final$value)
   }
-  c(out, kind = "epochs")
+  c(out, kind = "history")
 }
 
-# As kl_data(), without a theory. KLs are those of the fit, or else of rows.
-latent_kl_data <- function(x, rows) {
+# KLs are those of the fit, or else of rows.
+deep_kl_data <- function(x, rows) {
   kl <- x$kl_dimensions
   if (!is.null(rows$newdata) || is.null(kl)) {
     q <- encode_rows(x, plotted_rows(x, rows))
     kl <- colMeans(0.5 * (q$variance - log(q$variance) + q$mean^2 - 1))
   }
-  rank <- order(-kl)
-  state <- factor(ifelse(kl[rank] < 0.01, "collapsed", "in use"), c("in use", "collapsed"))
-  list(kind = "latent_kl",
-       table = data.frame(rank = seq_along(kl), dimension = latent_names(x)[rank],
-                          kl = unname(kl[rank]), state = state),
-       colours = COLOURS[c("blue", "grey")],
-       level = if (x$arguments$free_bits > 0) x$arguments$free_bits,
-       label = sprintf("free bits: %s", format(x$arguments$free_bits)))
+  free <- x$arguments$free_bits
+  out <- c(kl_ranked(stats::setNames(kl, latent_names(x))), kind = "kl")
+  if (free > 0) {
+    out$level <- free
+    out$label <- sprintf("free bits: %s", format(free))
+  }
+  out
 }
 
 # As scores_data(). A colour for each row of `x` counts for those trained on.
@@ -336,8 +326,7 @@ data_if_found <- function(x, rows) {
 sampled_condition <- function(x, condition, n, default, images) {
   levels <- condition_levels(x)
   turns <- is.null(condition) && !is.null(levels)
-  size <- if (is.matrix(condition) || is.data.frame(condition)) nrow(condition) else
-    length(condition)
+  size <- NROW(condition)
   if (is.null(n)) {
     n <- if (size > 1) size else
       if (turns && images) turns_of(length(levels), default) else default
@@ -419,9 +408,7 @@ TRAVERSAL_LABEL <- "Value of z, prior N(0, 1)"
 traversal_condition <- function(x, condition) {
   levels <- condition_levels(x)
   if (is.null(condition) && !is.null(levels)) condition <- levels[1]
-  size <- if (is.matrix(condition) || is.data.frame(condition)) nrow(condition) else
-    length(condition)
-  if (!is.null(condition) && size != 1) {
+  if (!is.null(condition) && NROW(condition) != 1) {
     abort_arg("condition", "be one value for a traversal", describe(condition))
   }
   list(code = condition_code(x, condition, 1),
@@ -436,56 +423,6 @@ move_along <- function(x, at, j, value, code) {
 }
 
 # ---- base graphics -------------------------------------------------------
-
-# As draw_history(), with the colours of `history`.
-draw_epochs <- function(history, ..., xlab = history$xlab, ylab = history$ylab, ylim = NULL,
-                        pch = 19, cex = NULL) {
-  series <- split(history$curves, history$curves$series)
-  epochs <- nrow(series[[1]])
-  if (is.null(cex)) cex <- point_size(epochs, 40)
-  note <- if (is.null(ylim)) history$note
-  if (is.null(ylim)) ylim <- history$ylim
-  draw_frame(history$curves$iteration, history$curves$value, type = "n", xlab = xlab,
-             ylab = ylab, ylim = ylim, ...)
-  for (i in rev(seq_along(series))) {
-    graphics::lines(series[[i]]$iteration, series[[i]]$value, pch = pch, cex = cex,
-                    type = if (epochs <= 200) "o" else "l", col = history$colours[i])
-  }
-  if (!is.null(history$final)) {
-    graphics::points(history$final$iteration, history$final$value, pch = 4, lwd = 2,
-                     cex = 1.3)
-  }
-  history_legend(history, note, history$colours)
-}
-
-# As draw_kl(), without a theory.
-draw_latent_kl <- function(data, ..., xlab = kl_axis_label(data), ylab = KL_LABEL,
-                           ylim = latent_kl_limits(data), xlim = NULL, xaxt = "s", pch = 19) {
-  table <- data$table
-  names <- kl_names(data)
-  if (is.null(xlim)) xlim <- c(0.5, nrow(table) + 0.5)
-  draw_frame(table$rank, table$kl, type = "n", xlab = xlab, ylab = ylab, ylim = ylim,
-             xlim = xlim, xaxt = if (is.null(names)) xaxt else "n", ...)
-  if (!is.null(names) && xaxt != "n") {
-    name_axis(table$rank, names, xlim)
-  }
-  graphics::abline(h = data$level, lty = 2, col = COLOURS[["orange"]])
-  col <- data$colours[table$state]
-  if (nrow(table) <= 60) {
-    graphics::segments(table$rank, 0, y1 = table$kl, lend = "butt", col = col,
-                       lwd = max(1, min(4, 80 / nrow(table))))
-  }
-  graphics::points(table$rank, table$kl, pch = pch, col = col,
-                   cex = point_size(nrow(table), 60))
-  states <- scree_legend(data)
-  free <- !is.null(data$level)
-  legend_above(c(states$labels, if (free) data$label),
-               c(states$colours, if (free) COLOURS[["orange"]]),
-               pch = c(rep(pch, length(states$labels)), if (free) NA),
-               lty = c(rep(NA, length(states$labels)), if (free) 2))
-}
-
-latent_kl_limits <- function(data) c(0, max(data$table$kl, data$level, 0.1))
 
 draw_scatter <- function(data, ..., xlab = data$labels[1], ylab = data$labels[2], pch = 19,
                          cex = point_size(nrow(data$table), 300)) {
@@ -692,43 +629,6 @@ draw_strips <- function(data, ..., main = NULL, xlab = data$xlab, ylab = data$yl
 
 # ---- ggplot2 -------------------------------------------------------------
 
-# With three colours in place of the two of gg_history(), and the first series on top.
-gg_epochs <- function(history) {
-  history$curves <- history$curves[rev(seq_len(nrow(history$curves))), ]
-  if (!is.null(history$final)) history$final$series <- history$curves$series[1]
-  suppressMessages(gg_history(history) +
-                     ggplot2::aes(group = -as.integer(.data[["series"]])) +
-                     ggplot2::scale_colour_manual(NULL, values = history$colours))
-}
-
-gg_latent_kl <- function(data) {
-  names <- kl_names(data)
-  few <- nrow(data$table) <= 60
-  axis <- if (is.null(names)) ggplot2::scale_x_continuous(breaks = whole_breaks) else
-    ggplot2::scale_x_continuous(breaks = data$table$rank, labels = names,
-                                minor_breaks = NULL, expand = c(0, 0.6))
-  stems <- if (few) {
-    ggplot2::geom_linerange(ggplot2::aes(ymin = 0, ymax = .data[["kl"]]),
-                            linewidth = max(0.4, min(1.5, 30 / nrow(data$table))),
-                            show.legend = FALSE)
-  }
-  free <- if (!is.null(data$level)) {
-    list(ggplot2::geom_hline(yintercept = data$level, linetype = 2,
-                             colour = COLOURS[["orange"]]),
-         ggplot2::labs(subtitle = paste("Dashed,", data$label)))
-  }
-  ggplot2::ggplot(data$table, ggplot2::aes(x = .data[["rank"]], y = .data[["kl"]],
-                                           colour = .data[["state"]])) +
-    free +
-    stems +
-    ggplot2::geom_point(size = if (few) 2 else 1) +
-    axis +
-    ggplot2::scale_colour_manual(NULL, values = stats::setNames(data$colours,
-                                                                levels(data$table$state))) +
-    ggplot2::expand_limits(y = latent_kl_limits(data)) +
-    ggplot2::labs(x = kl_axis_label(data), y = KL_LABEL)
-}
-
 gg_scatter <- function(data) {
   ggplot2::ggplot(data$table, ggplot2::aes(x = .data[["x"]], y = .data[["y"]],
                                            colour = .data[["source"]])) +
@@ -835,8 +735,9 @@ gg_strips <- function(data) {
 # ---- which of them draw what ---------------------------------------------
 
 DRAWINGS <- list(
-  epochs = list(base = draw_epochs, gg = gg_epochs),
-  latent_kl = list(base = draw_latent_kl, gg = gg_latent_kl),
+  history = list(base = function(data, ...) draw_history(data, ...),
+                 gg = function(data) gg_history(data)),
+  kl = list(base = function(data, ...) draw_kl(data, ...), gg = function(data) gg_kl(data)),
   scores = list(base = function(data, ...) draw_scores(data, ...),
                 gg = function(data) gg_scores(data)),
   pairs = list(base = draw_pairs, gg = gg_pairs),

@@ -87,16 +87,24 @@ is_iterative <- function(x) x$optimizer %in% c("em", "lbfgs", "adam")
 
 # Dimensions by decreasing KL, the largest with the largest eigenvalue.
 kl_data <- function(x) {
-  rank <- order(-x$kl_dimensions)
-  kl <- unname(x$kl_dimensions[rank])
-  theory <- predict_collapse(x, kl, x$beta)$predicted_kl
+  out <- kl_ranked(x$kl_dimensions)
+  theory <- predict_collapse(x, out$table$kl, x$beta)$predicted_kl
   theory[is.na(theory)] <- 0                 # beyond the rank eigenvalues are zero
-  state <- factor(ifelse(kl < 0.01, "collapsed", "in use"), c("in use", "collapsed"))
-  list(table = data.frame(rank = seq_along(kl), dimension = names(x$kl_dimensions)[rank],
-                          kl = kl, theory = theory, state = state),
-       colours = COLOURS[c("blue", "grey")],
-       theory = bquote(1/2 * " " * log(lambda / .(if (x$beta == 1) quote(sigma^2) else
-         quote((beta * sigma^2))))))
+  out$table$theory <- theory
+  out$label <- bquote("at the optimum: " * 1/2 * " " *
+                        log(lambda / .(if (x$beta == 1) quote(sigma^2) else
+                          quote((beta * sigma^2)))))
+  out
+}
+
+# The KL of each dimension, a named vector. What it is compared with comes to it with a
+# `label`: `table$theory`, one for each dimension, or `level`, one for all.
+kl_ranked <- function(kl) {
+  rank <- order(-kl)
+  state <- factor(ifelse(kl[rank] < 0.01, "collapsed", "in use"), c("in use", "collapsed"))
+  list(table = data.frame(rank = seq_along(kl), dimension = names(kl)[rank],
+                          kl = unname(kl[rank]), state = unname(state)),
+       colours = COLOURS[c("blue", "grey")])
 }
 
 # Names of the dimensions where there is room for them, and otherwise ranks.
@@ -108,7 +116,7 @@ kl_axis_label <- function(data) {
 
 KL_LABEL <- "KL from the prior, nats per observation"
 
-kl_limits <- function(data) c(0, max(data$table$kl, data$table$theory, 0.1))
+kl_limits <- function(data) c(0, max(data$table$kl, data$table$theory, data$level, 0.1))
 
 # Up to 60 dimensions have stems, and rings for the theory, in which the points can
 # be seen; more have points, and a line.
@@ -123,33 +131,32 @@ draw_kl <- function(data, ..., xlab = kl_axis_label(data), ylab = KL_LABEL,
   if (!is.null(names) && xaxt != "n") {
     name_axis(table$rank, names, xlim)
   }
-  size <- point_size(nrow(table), 60)
+  graphics::abline(h = data$level, lty = 2, col = COLOURS[["orange"]])
   col <- data$colours[table$state]
   if (few) {
     graphics::segments(table$rank, 0, y1 = table$kl, lend = "butt", col = col,
                        lwd = max(1, min(4, 80 / nrow(table))))
   }
-  graphics::points(table$rank, table$kl, pch = pch, col = col, cex = size)
-  graphics::lines(table$rank, table$theory, type = if (few) "p" else "l", pch = 1,
-                  cex = 1.7, lwd = if (few) 1.5 else 1, col = COLOURS[["orange"]])
+  graphics::points(table$rank, table$kl, pch = pch, col = col,
+                   cex = point_size(nrow(table), 60))
+  rings <- few && !is.null(table$theory)
+  if (!is.null(table$theory)) {
+    graphics::lines(table$rank, table$theory, type = if (few) "p" else "l", pch = 1,
+                    cex = 1.7, lwd = if (few) 1.5 else 1, col = COLOURS[["orange"]])
+  }
   states <- scree_legend(data)
-  legend_above(c(states$labels, bquote("at the optimum: " * .(data$theory))),
-               c(states$colours, COLOURS[["orange"]]),
-               pch = c(rep(pch, length(states$labels)), if (few) 1 else NA),
-               lty = c(rep(NA, length(states$labels)), if (few) NA else 1))
+  compared <- !is.null(data$label)
+  legend_above(c(states$labels, if (compared) data$label),
+               c(states$colours, if (compared) COLOURS[["orange"]]),
+               pch = c(rep(pch, length(states$labels)), if (compared) if (rings) 1 else NA),
+               lty = c(rep(NA, length(states$labels)),
+                       if (compared) if (rings) NA else if (is.null(data$level)) 1 else 2))
 }
 
 gg_kl <- function(data) {
   names <- kl_names(data)
   few <- nrow(data$table) <= 60
   colours <- stats::setNames(data$colours, levels(data$table$state))
-  theory <- if (few) {
-    ggplot2::geom_point(ggplot2::aes(y = .data[["theory"]]), shape = 1, size = 3.5,
-                        stroke = 0.8, colour = COLOURS[["orange"]])
-  } else {
-    ggplot2::geom_line(ggplot2::aes(y = .data[["theory"]]), colour = COLOURS[["orange"]],
-                       linewidth = 0.3)
-  }
   stems <- if (few) {
     ggplot2::geom_linerange(ggplot2::aes(ymin = 0, ymax = .data[["kl"]]),
                             linewidth = max(0.4, min(1.5, 30 / nrow(data$table))),
@@ -158,17 +165,37 @@ gg_kl <- function(data) {
   axis <- if (is.null(names)) ggplot2::scale_x_continuous(breaks = whole_breaks) else
     ggplot2::scale_x_continuous(breaks = data$table$rank, labels = names,
                                 minor_breaks = NULL, expand = c(0, 0.6))
-  what <- if (few) "Rings" else "Line"
+  compared <- gg_kl_compared(data, few)
   ggplot2::ggplot(data$table, ggplot2::aes(x = .data[["rank"]], y = .data[["kl"]],
                                            colour = .data[["state"]])) +
     stems +
     ggplot2::geom_point(size = if (few) 2 else 1) +
-    theory +
+    compared$layer +
     axis +
     ggplot2::scale_colour_manual(NULL, values = colours) +
     ggplot2::expand_limits(y = kl_limits(data)) +
     ggplot2::labs(x = kl_axis_label(data), y = KL_LABEL,
-                  subtitle = bquote(.(what) * ", at the optimum: " * .(data$theory)))
+                  subtitle = if (!is.null(data$label)) {
+                    bquote(.(compared$sign) * ", " * .(data$label))
+                  })
+}
+
+gg_kl_compared <- function(data, few) {
+  colour <- COLOURS[["orange"]]
+  if (!is.null(data$level)) {
+    list(sign = "Dashed",
+         layer = ggplot2::geom_hline(yintercept = data$level, linetype = 2, colour = colour))
+  } else if (is.null(data$table$theory)) {
+    NULL
+  } else if (few) {
+    list(sign = "Rings",
+         layer = ggplot2::geom_point(ggplot2::aes(y = .data[["theory"]]), shape = 1,
+                                     size = 3.5, stroke = 0.8, colour = colour))
+  } else {
+    list(sign = "Line",
+         layer = ggplot2::geom_line(ggplot2::aes(y = .data[["theory"]]), linewidth = 0.3,
+                                    colour = colour))
+  }
 }
 
 vae_history <- function(x) {

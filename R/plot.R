@@ -239,10 +239,11 @@ ppca_history <- function(x) {
                  "EM maps (passes over the data)", "Log-likelihood, nats per observation")
 }
 
-# One or two named `series` over iterations of a `unit`, in long form. The values
-# of the first tenth of the iterations, where training starts, are left off the
-# axis if they would take up most of it.
-history_curves <- function(iteration, series, unit, xlab, ylab) {
+# Named `series` over iterations of a `unit`, in long form, the first drawn on top of the
+# others. The values of the first tenth of the iterations, where training starts, are left
+# off the axis if they would take up most of it.
+history_curves <- function(iteration, series, unit, xlab, ylab,
+                           colours = c("blue", "orange")[seq_along(series)]) {
   curves <- data.frame(iteration = iteration,
                        series = factor(rep(names(series), each = length(iteration)),
                                        names(series)),
@@ -258,7 +259,8 @@ history_curves <- function(iteration, series, unit, xlab, ylab) {
   }
   note <- if (out == 1) sprintf("first %s off the axis", unit) else
     if (out > 1) sprintf("first %d %ss off the axis", out, unit)
-  list(curves = curves, ylim = ylim, note = note, xlab = xlab, ylab = ylab)
+  list(curves = curves, ylim = ylim, note = note, xlab = xlab, ylab = ylab,
+       colours = unname(COLOURS[colours]))
 }
 
 # ---- base graphics -------------------------------------------------------
@@ -414,24 +416,24 @@ draw_history <- function(history, ..., xlab = history$xlab, ylab = history$ylab,
   if (is.null(ylim)) ylim <- history$ylim
   draw_frame(curves$iteration, curves$value, type = "n", xlab = xlab, ylab = ylab,
              ylim = ylim, ...)
-  col <- unname(COLOURS[c("blue", "orange")])
   for (i in rev(seq_along(series))) {
     graphics::lines(series[[i]]$iteration, series[[i]]$value, pch = pch, cex = cex,
-                    type = if (steps <= 200) "o" else "l", col = col[i])
+                    type = if (steps <= 200) "o" else "l", col = history$colours[i])
   }
   if (!is.null(history$final)) {
-    graphics::points(history$final$iteration, history$final$value, pch = 4, lwd = 2)
+    graphics::points(history$final$iteration, history$final$value, pch = 4, lwd = 2,
+                     cex = 1.3)
   }
-  history_legend(history, note, col)
+  history_legend(history, note)
 }
 
-history_legend <- function(history, note, col) {
+history_legend <- function(history, note) {
   names <- levels(history$curves$series)
   lines <- if (length(names) > 1) names          # one is on the axis
   entries <- c(lines, history$final$label, note)
   if (is.null(entries)) return(invisible())
   last <- length(entries) - length(lines)
-  legend_above(entries, c(col[seq_along(lines)], rep("black", last)),
+  legend_above(entries, c(history$colours[seq_along(lines)], rep("black", last)),
                pch = c(rep(NA, length(lines)), if (!is.null(history$final)) 4,
                        if (!is.null(note)) NA),
                lty = c(rep(1, length(lines)), rep(NA, last)))
@@ -786,15 +788,21 @@ gg_history <- function(history) {
   steps <- nrow(curves) / nlevels(curves$series)
   final <- history$final
   notes <- c(if (!is.null(final)) paste("Cross:", final$label), history$note)
-  ggplot2::ggplot(curves, ggplot2::aes(x = .data[["iteration"]], y = .data[["value"]],
-                                       colour = .data[["series"]])) +
-    (if (steps > 1) ggplot2::geom_line()) +
-    (if (steps <= 200) ggplot2::geom_point(size = 2 * point_size(steps, 40))) +
+  curves <- curves[order(-as.integer(curves$series)), ]
+  ggplot2::ggplot(curves, ggplot2::aes(x = .data[["iteration"]], y = .data[["value"]])) +
+    (if (steps > 1) {
+      ggplot2::geom_line(ggplot2::aes(colour = .data[["series"]],
+                                      group = -as.integer(.data[["series"]])))
+    }) +
+    (if (steps <= 200) {
+      ggplot2::geom_point(ggplot2::aes(colour = .data[["series"]]),
+                          size = 2 * point_size(steps, 40))
+    }) +
     (if (!is.null(final)) {
-      ggplot2::geom_point(data = final, colour = "black", shape = 4, size = 2, stroke = 1)
+      ggplot2::geom_point(data = final, shape = 4, size = 2, stroke = 1)
     }) +
     ggplot2::scale_x_continuous(breaks = whole_breaks) +
-    ggplot2::scale_colour_manual(NULL, values = unname(COLOURS[c("blue", "orange")])) +
+    ggplot2::scale_colour_manual(NULL, values = history$colours) +
     (if (nlevels(curves$series) == 1) ggplot2::guides(colour = "none")) +
     ggplot2::coord_cartesian(ylim = history$ylim) +
     ggplot2::labs(x = history$xlab, y = history$ylab,

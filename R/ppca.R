@@ -235,12 +235,12 @@ check_dense_transform <- function(transform, x) {
 # power of two near the largest deviation, so that no square over- or
 # underflows and the change of units is exact. log_unit: what one complete
 # observation's log density gains by it.
-prepare_data <- function(x, center, scale) {
+prepare_data <- function(x, center, scale, name = "`x`") {
   p <- ncol(x)
   columns <- summarise_columns(x)
   never <- which(columns$count == 0)
   if (length(never)) {
-    abort("`x` must have at least one observed cell in every column; ",
+    abort(name, " must have at least one observed cell in every column; ",
           paste(vapply(utils::head(never, 5), column_label, "", x = x),
                 collapse = ", "),
           if (length(never) > 1) " have none." else " has none.")

@@ -26,12 +26,7 @@ training_rows <- function(object, condition, env, arg = "newdata") {
   x <- data_of(whole, NULL, arg, env)
   if (is.null(condition)) condition <- condition_of(object, env)
   if (!length(held)) return(list(x = x, condition = condition))
-  if (is.matrix(condition) || is.data.frame(condition)) {
-    condition <- condition[-held, , drop = FALSE]
-  } else if (!is.null(condition)) {
-    condition <- condition[-held]
-  }
-  list(x = x[-held, , drop = FALSE], condition = condition)
+  list(x = x[-held, , drop = FALSE], condition = condition_rows(condition, -held))
 }
 
 condition_of <- function(object, env) {
@@ -168,13 +163,36 @@ elbo.vae <- function(object, newdata = NULL, samples = 1, by = c("mean", "observ
 # Terms of each row on the scale of the (transformed) data. The noise is drawn from R's
 # generator.
 observe_vae <- function(object, rows, samples = 1L) {
-  key <- sample.int(.Machine$integer.max, 2L)
-  out <- .Call(C_vae_evaluate, object$shape, rows$floats, object$theta, EVALUATION,
-               method_settings(object, samples, key))
+  out <- NULL
+  for (size in sample_blocks(samples)) {
+    key <- sample.int(.Machine$integer.max, 2L)
+    block <- .Call(C_vae_evaluate, object$shape, rows$floats, object$theta, EVALUATION,
+                   method_settings(object, size, key))
+    out <- pool_samples(out, block, size / samples)
+  }
   units <- row_units(rows$x, object$unit)
   out$reconstruction <- out$reconstruction + units
   out$weighted <- out$weighted + units
   out
+}
+
+# The core has the samples of a row in memory at once: it gets up to `most` of them.
+sample_blocks <- function(samples, most = 1024L) {
+  c(rep(most, samples %/% most), if (samples %% most > 0) samples %% most)
+}
+
+# Means over samples, of which `block` is a `share`, or the log of a mean.
+pool_samples <- function(out, block, share) {
+  for (name in c("reconstruction", "error")) {
+    block[[name]] <- share * block[[name]] + if (is.null(out)) 0 else out[[name]]
+  }
+  block$weighted <- block$weighted + log(share)
+  if (!is.null(out)) {
+    top <- pmax(block$weighted, out$weighted)
+    top[!is.finite(top)] <- 0
+    block$weighted <- top + log(exp(block$weighted - top) + exp(out$weighted - top))
+  }
+  block
 }
 
 #' @rdname posterior_collapse
@@ -275,17 +293,6 @@ simulate.vae <- function(object, nsim = 1, seed = NULL, type = c("ancestral", "m
   y <- x$mean
   if (type == "ancestral") y <- y + sqrt(x$variance) * stats::rnorm(length(y))
   structure(to_user(object, y), seed = state$seed)
-}
-
-# One value for all n.
-repeat_condition <- function(condition, n) {
-  if (!is.atomic(condition) && !is.data.frame(condition)) return(condition)
-  if (is.matrix(condition) || is.data.frame(condition)) {
-    if (nrow(condition) == 1) return(condition[rep(1, n), , drop = FALSE])
-  } else if (length(condition) == 1) {
-    return(rep(condition, n))
-  }
-  condition
 }
 
 #' Walk through latent space
@@ -444,9 +451,10 @@ in_data_units <- function(object, l, weights, bias) {
 #' Refit a deep VAE, or continue its training
 #'
 #' With `epochs`, training goes on up to that many epochs in all, bit for bit as if it had
-#' never stopped; where `patience` had stopped it, patience begins anew. Other arguments change the call, as [stats::update()] does, and fit anew. The
-#' data are those in the fit (`keep_data = TRUE`) or are looked up under the name used in
-#' the call.
+#' never stopped; where `patience` had stopped it, patience begins anew. A fit does not keep
+#' callbacks: it goes on without them. Other arguments change the call, as
+#' [stats::update()] does, and fit anew. The data are those in the fit (`keep_data = TRUE`)
+#' or are looked up under the name used in the call.
 #'
 #' @param object a fitted [vae()] model.
 #' @param ... arguments of [vae()] to change.
@@ -460,6 +468,7 @@ in_data_units <- function(object, l, weights, bias) {
 #' @export
 update.vae <- function(object, ..., epochs = NULL) {
   changed <- as.list(match.call(expand.dots = FALSE)$...)
+  check_limits_once(changed, list(epochs = epochs))
   settings <- object$control
   if (!is.null(epochs)) settings$epochs <- check_count(epochs, "epochs")
   goes_on <- !length(changed) && !is.null(epochs)
@@ -500,19 +509,12 @@ print.vae <- function(x, ...) {
   if (!is.null(x$transform)) cat("Transform: ", format(x$transform), "\n", sep = "")
   cat("Noise variance sigma2: ", describe_noise(x), "\n", sep = "")
   if (x$beta != 1) cat("Weight of the KL, beta: ", format(x$beta), "\n", sep = "")
-  cat(sprintf("ELBO: %s nats per observation = %s reconstruction - %s KL%s\n",
-              format(x$elbo, digits = 7), format(x$reconstruction, digits = 7),
-              format(x$kl, digits = 4),
-              if (is.null(x$transform)) "" else
-                sprintf(" + %s log-Jacobian", format(x$log_jacobian, digits = 5))))
+  print_elbo(x)
   if (!is.null(x$history$validation)) {
     cat("ELBO of the validation data: ",
         format(x$history$validation[max(1, x$best_epoch)], digits = 7), "\n", sep = "")
   }
-  if (!is.null(x$kl_dimensions)) {
-    idle <- sum(x$kl_dimensions < 0.01)
-    cat(sprintf("Dimensions with a mean KL below 0.01: %d of %d\n", idle, x$k))
-  }
+  if (!is.null(x$kl_dimensions)) print_idle(x)
   invisible(x)
 }
 

@@ -47,8 +47,8 @@
 #'   mean variance of the features, and otherwise 1.
 #' @param learn_sigma2 `FALSE` to keep `sigma2`.
 #' @param noise see Details.
-#' @param sigma2_min the least noise variance, where it is learned; `NULL` is a millionth of the mean variance
-#'   of the features.
+#' @param sigma2_min the least noise variance, where it is learned; `NULL` is a millionth
+#'   of the mean variance of the features.
 #' @param beta weight of the KL: a number, 0 or more, or a schedule with one number for
 #'   each epoch, the last of which is kept from then on; see [schedule_warmup()] and
 #'   [schedule_cyclic()].
@@ -159,7 +159,8 @@ vae <- function(x, k, encoder = c(512, 256), decoder = rev(encoder), activation 
     noise = check_choice(noise, "noise", c("shared", "feature", "network")),
     sigma2_min = if (!is.null(sigma2_min))
       check_number(sigma2_min, "sigma2_min", 0, open = TRUE),
-    beta = check_schedule(beta, "beta", "a number, 0 or more", zero = TRUE), free_bits = check_number(free_bits, "free_bits", 0),
+    beta = check_schedule(beta, "beta", "a number, 0 or more", zero = TRUE),
+    free_bits = check_number(free_bits, "free_bits", 0),
     center = check_vector_or_flag(center, "center", ncol(raw)),
     scale = check_vector_or_flag(scale, "scale", ncol(raw), positive = TRUE),
     transform = check_dense_transform(transform, raw),
@@ -210,7 +211,8 @@ vae_problem <- function(raw, asked, condition, validation, control, resume, term
   shown <- transform_again(asked$transform, raw, "x", resume$noise_seed)
   x <- shown$x
   train <- if (length(held$rows)) x[-held$rows, , drop = FALSE] else x
-  data <- prepare_data(train, asked$center, asked$scale)
+  data <- prepare_data(train, asked$center, asked$scale,
+                       if (length(held$rows)) "`x` without the `validation` share" else "`x`")
   means <- column_means(data)
   spread <- sum(.Call(C_data_squares, train, means, data$unit)) / max(1, sum(data$count))
   if (spread == 0) abort_arg("x", "vary", "the same in all rows")
@@ -361,6 +363,16 @@ encode_condition <- function(condition, n, spec = NULL, arg = "condition") {
       "as the model was fitted with"), describe(condition))
   }
   list(code = named_columns(code, spec, arg), spec = spec)
+}
+
+condition_rows <- function(condition, rows) {
+  if (length(dim(condition)) == 2) condition[rows, , drop = FALSE] else condition[rows]
+}
+
+# One value for all n.
+repeat_condition <- function(condition, n) {
+  one <- (is.atomic(condition) || is.data.frame(condition)) && NROW(condition) == 1
+  if (one) condition_rows(condition, rep(1, n)) else condition
 }
 
 # Columns by their names, where they have any.
@@ -517,8 +529,9 @@ finish_vae <- function(problem, run) {
   if (fit$floored > 0 && problem$asked$learn_sigma2) {
     warning(sprintf("The noise variance is at its least value, sigma2_min = %s, in %.3g %% of ",
                     format(fit$sigma2_min, digits = 3), 100 * fit$floored),
-            "the cells: the likelihood would grow without bound below it. Features that hardly vary ",
-            "may be left out; compare models only at the same `sigma2_min`.", call. = FALSE)
+            "the cells: the likelihood would grow without bound below it. Features that ",
+            "hardly vary may be left out; compare models only at the same ",
+            "`sigma2_min`.", call. = FALSE)
   }
   fit
 }

@@ -5,6 +5,11 @@
 
 #include <stddef.h>
 
+/* beta_1, beta_2 and epsilon as recommended there, for the training engine too. */
+#define ADAM_1 0.9
+#define ADAM_2 0.999
+#define ADAM_EPSILON 1e-8
+
 /* Moments m and v of the `count` parameters after `steps` updates. */
 typedef struct {
   double *m, *v;

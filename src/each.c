@@ -6,6 +6,7 @@
 #include <math.h>
 #include <string.h>
 
+#include "adam.h"
 #include "each.h"
 #include "float_math.h"
 #include "threads.h"
@@ -25,8 +26,7 @@
 #endif
 
 static const real LEAK = (real) 0.01, LOG_2PI = (real) 1.8378770664093454836,
-  NORMAL_DENSITY = (real) 0.39894228040143267794, ADAM_1 = (real) 0.9,
-  ADAM_2 = (real) 0.999, ADAM_EPSILON = (real) 1e-8;
+  NORMAL_DENSITY = (real) 0.39894228040143267794;
 
 /* ---- functions of a real ----------------------------------------------- */
 

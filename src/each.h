@@ -49,7 +49,8 @@ void each_sample(gemm_plan plan, size_t k, size_t count, const real *mean,
  * with log s2 one number (kind 0), one a feature (1) or one a cell (2), but at least
  * floor. g becomes share (x - g) / s2; slope the derivative of share density by log s2,
  * for kind 0 one number a column, otherwise p a column (for kind 2 it may be log_s2
- * itself); below the floor it is the derivative at the floor if that is a way up, else 0. raised[i]: how many of the log s2 of the observed cells were below the floor;
+ * itself); below the floor it is the derivative at the floor if that is a way up, else
+ * 0. raised[i]: how many of the log s2 of the observed cells were below the floor;
  * variance[i]: the sum of their s2. */
 typedef struct {
   int kind;

@@ -214,9 +214,9 @@ TARGET static void NAME(adam)(size_t n, const each_rates *r, const real *gradien
   SIMD
   for (size_t i = 0; i < n; i++) {
     real g = scale * gradient[i];
-    m[i] += (1 - ADAM_1) * (g - m[i]);
-    v[i] += (1 - ADAM_2) * (g * g - v[i]);
-    theta[i] += rate * m[i] / (real_root(v[i]) * root + ADAM_EPSILON);
+    m[i] += (real) (1.0 - ADAM_1) * (g - m[i]);
+    v[i] += (real) (1.0 - ADAM_2) * (g * g - v[i]);
+    theta[i] += rate * m[i] / (real_root(v[i]) * root + (real) ADAM_EPSILON);
   }
 }
 

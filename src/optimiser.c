@@ -1,6 +1,7 @@
 /* Optimisers of the training engine; see optimiser.h for the contract. */
 #include <math.h>
 
+#include "adam.h"
 #include "each.h"
 #include "optimiser.h"
 
@@ -23,8 +24,8 @@ double optimiser_climb(const optimiser *o, gemm_plan plan, size_t count,
     each_sgd(plan, count, r, gradient, state->theta, state->m);
     return norm;
   }
-  r.rate = (real) (o->rate / (1.0 - pow(0.9, state->steps)));
-  r.inverse_root = (real) (1.0 / sqrt(1.0 - pow(0.999, state->steps)));
+  r.rate = (real) (o->rate / (1.0 - pow(ADAM_1, state->steps)));
+  r.inverse_root = (real) (1.0 / sqrt(1.0 - pow(ADAM_2, state->steps)));
   each_adam(plan, count, r, gradient, state->theta, state->m, state->v);
   return norm;
 }

@@ -196,6 +196,8 @@ test_that("update() changes arguments of the call", {
   k <- 1
   expect_identical(update(fit, k = k)$k, 1L) # values, not only constants
   expect_error(update(fit, kk = 3), "kk", class = "elbo_error")
+  expect_error(update(fit, control = em_control(), maxit = 5),
+               "`maxit` must be set in `control`", class = "elbo_error")
 })
 
 test_that("update() of a closed-form fit ignores what only EM knows", {

@@ -199,6 +199,8 @@ test_that("a condition that was kept is found", {
   out <- kept$held_out
   expect_identical(predict(kept), predict(kept, x[-out, ], condition = species[-out]))
   expect_identical(update(kept, epochs = 3)$iterations, 3L)
+  expect_error(update(kept, epochs = 3, control = settings()), "`epochs` must be set in `control`",
+               class = "elbo_error")
 })
 
 test_that("a model without a condition has no use for one", {
@@ -278,6 +280,29 @@ test_that("elbo() gives a row for each observation", {
   expect_gt(mean(with_bound$weighted), mean(with_bound$elbo))
   twice <- rbind(x, x)
   expect_identical(anyDuplicated(row.names(elbo(fit, twice, by = "observation"))), 0L)
+})
+
+test_that("samples that come in blocks are pooled as if they had come together", {
+  expect_identical(sample_blocks(1), 1)
+  expect_identical(sample_blocks(1024), 1024L)
+  expect_equal(sample_blocks(2500), c(1024, 1024, 452))
+  set.seed(1)
+  each <- matrix(rnorm(60, sd = 3), 3)        # terms of 3 rows and 20 samples
+  log_mean <- function(a) log(rowMeans(exp(a)))
+  block <- function(a) {
+    list(reconstruction = rowMeans(a), error = sum(a^2) / ncol(a), kl = 1:3,
+         weighted = log_mean(a - 1000) + c(0, 0, 1000))
+  }
+  whole <- block(each)
+  pooled <- pool_samples(NULL, block(each[, 1:8]), 8 / 20)
+  pooled <- pool_samples(pooled, block(each[, 9:16]), 8 / 20)
+  pooled <- pool_samples(pooled, block(each[, 17:20]), 4 / 20)
+  expect_equal(pooled, whole)
+  nothing <- modifyList(block(each), list(weighted = rep(-Inf, 3)))
+  expect_identical(pool_samples(nothing, nothing, 0.5)$weighted, rep(-Inf, 3))
+  # with as many samples the estimate is within a few of its standard errors
+  few <- replicate(10, elbo(fit, x, samples = 100)[["elbo"]])
+  expect_lt(abs(elbo(fit, x, samples = 2500)[["elbo"]] - mean(few)), 5 * sd(few) / sqrt(10))
 })
 
 test_that("weighted bounds rise with samples", {

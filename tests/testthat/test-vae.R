@@ -831,3 +831,19 @@ test_that("a fit holds weights and what Adam knows of them, not the data", {
                  control = train_control(epochs = 2, batch_size = 500, patience = 5))
   expect_lt(as.numeric(object.size(patient)), 5 * bytes + 160e3)
 })
+
+test_that("a column that is held out whole is told apart from one without data", {
+  once <- x
+  once[-1, 3] <- NA
+  message <- vapply(1:12, function(seed) {
+    set.seed(seed)
+    tryCatch({
+      vae(once, 2, encoder = 4, validation = 0.5, control = train_control(epochs = 1))
+      ""
+    }, elbo_error = conditionMessage)
+  }, "")
+  expect_setequal(sub(".*(without the `validation` share).*", "\\1", message),
+                  c("", "without the `validation` share"))
+  expect_error(vae(replace(x, cbind(1:n, 3), NA), 2), "^`x` must have at least one observed",
+               class = "elbo_error")
+})
