@@ -139,7 +139,8 @@ train_control <- function(epochs = 1000, batch_size = NULL, learning_rate = 1e-3
     list(
       epochs = check_count(epochs, "epochs"),
       batch_size = if (!is.null(batch_size)) check_count(batch_size, "batch_size"),
-      learning_rate = check_schedule(learning_rate, "learning_rate", "a positive number"),
+      learning_rate = check_schedule(learning_rate, "learning_rate", "a positive number",
+                                     zero = length(learning_rate) > 1),    # in the end
       samples = check_count(samples, "samples"),
       tol = check_number(tol, "tol", 0, open = TRUE),
       maxit = check_count(maxit, "maxit"),
@@ -148,7 +149,7 @@ train_control <- function(epochs = 1000, batch_size = NULL, learning_rate = 1e-3
       rotate = check_flag(rotate, "rotate"),
       momentum = check_momentum(momentum),
       clip = if (identical(clip, Inf)) Inf else check_number(clip, "clip", 0, open = TRUE),
-      weight_decay = check_number(weight_decay, "weight_decay", 0),
+      weight_decay = check_decay(weight_decay, learning_rate),
       patience = if (!is.null(patience)) check_count(patience, "patience"),
       checkpoint = check_checkpoint_path(checkpoint),
       every = check_count(every, "every"),
@@ -182,6 +183,17 @@ check_checkpoint_path <- function(path) {
     abort_arg("checkpoint", "name a file in a directory that exists", dQuote(path, FALSE))
   }
   file.path(normalizePath(dirname(path)), basename(path))
+}
+
+check_decay <- function(x, learning_rate) {
+  x <- check_number(x, "weight_decay", 0)
+  most <- 1 / max(learning_rate)
+  if (x > most) {
+    abort_arg("weight_decay",
+              sprintf("be at most 1 / `learning_rate`, %s, where weights become 0 at each step",
+                      format(most)), x)
+  }
+  x
 }
 
 check_callback <- function(x) {

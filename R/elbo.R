@@ -9,8 +9,8 @@
 #' @param newdata data with the features of the fit, in rows; without, the data
 #'   that the model was fitted to, found as for [posterior()] where they are needed
 #'   and not in the fit.
-#' @param samples 0 for the exact expectation; otherwise the number of
-#'   reparameterised samples of z for each row, with which the reconstruction term
+#' @param samples 0 for the exact expectation (not for a [vae()]); otherwise the number
+#'   of reparameterised samples of z for each row, with which the reconstruction term
 #'   is estimated (without bias).
 #' @param by `"mean"` over observations, or a row for each `"observation"`.
 #' @param ... unused.

@@ -10,12 +10,17 @@ data_of <- function(object, newdata, arg = "newdata", env = parent.frame(2)) {
   source <- if (is.null(object$terms)) object$call$x else object$call$data
   found <- tryCatch(eval(source, env), error = function(e) NULL)
   if (is.null(found) || !is_data(found) || nrow(found) != object$n) {
-    abort("`", arg, "` must be given: the fit holds no data, and `",
-          paste(deparse(source, nlines = 1), collapse = ""),
-          "` is not (or no longer) the data it was fitted to. ",
-          "A fit with `keep_data = TRUE` remembers them.")
+    abort_changed(object, arg)
   }
   found
+}
+
+abort_changed <- function(object, arg) {
+  source <- if (is.null(object$terms)) object$call$x else object$call$data
+  abort("`", arg, "` must be given: the fit holds no data, and `",
+        paste(deparse(source, nlines = 1), collapse = ""),
+        "` is not (or no longer) the data it was fitted to. ",
+        "A fit with `keep_data = TRUE` remembers them.")
 }
 
 is_data <- function(x) is.data.frame(x) || is.matrix(x) || is_s4_matrix(x)
@@ -459,6 +464,11 @@ refit <- function(object, changed, fitter, control, shown, env) {
   if (kept) {
     keep$x <- object$x
     call$data <- NULL
+  } else if ("x" %in% names(changed)) {
+    if (!inherits(eval(call$x, env), "formula")) call$data <- visible$data <- NULL
+  } else if (!"data" %in% names(changed)) {
+    source <- if (is.null(object$terms)) call$x else call$data
+    tryCatch(eval(source, env), error = function(e) abort_changed(object, "x"))
   }
   for (name in names(keep)) {
     assign(paste0(".", name), keep[[name]], envir = env)

@@ -206,15 +206,14 @@ epochs_data <- function(x) {
   visible <- max(0.01 * diff(range(history$elbo)), 1e-6 * abs(history$elbo))
   weighted <- any(abs(history$objective - history$elbo) > visible)
   if (weighted) series$objective <- history$objective
-  finite <- Reduce(`&`, lapply(series, is.finite))
   colours <- c(ELBO = "blue", validation = "orange", objective = "grey")[names(series)]
-  out <- history_curves(history$epoch[finite], lapply(series, function(y) y[finite]), "epoch",
-                        "Epochs", if (weighted) "Nats per observation" else
+  out <- history_curves(history$epoch, series, "epoch", "Epochs",
+                        if (weighted) "Nats per observation" else
                           "ELBO, nats per observation", colours)
-  best <- match(x$best_epoch, history$epoch[finite])
+  best <- match(x$best_epoch, history$epoch)
   if (!is.na(best) && x$best_epoch != x$iterations) {
-    name <- if (is.null(series$validation)) "ELBO" else "validation"
-    out$final <- data.frame(iteration = x$best_epoch, value = series[[name]][finite][best],
+    scores <- c(series$validation[best], series$ELBO[best])
+    out$final <- data.frame(iteration = x$best_epoch, value = scores[is.finite(scores)][1],
                             label = sprintf("best, epoch %d", x$best_epoch))
     out$ylim <- range(out$ylim, out$final$value)
   }

@@ -269,10 +269,11 @@ collapse_data <- function(x) {
   at <- sort(unique(c(0, threshold)))
   shown <- pmax(c(threshold[threshold > 0], x$eps * c(0.2, 5)), 0.01 * x$eps)
   predicted <- x$dimensions$predicted
+  told <- !all(is.na(predicted))             # by the theory
   predicted[is.na(predicted)] <- TRUE        # beyond the rank eigenvalues are zero
   list(steps = data.frame(eps = at, percent = 100 * stats::ecdf(threshold)(at)),
        chosen = data.frame(eps = x$eps, percent = x$percent),
-       predicted = 100 * mean(predicted),
+       predicted = if (told) 100 * mean(predicted),
        xlim = range(shown) * c(0.5, 2),
        xlab = quote("Threshold " * epsilon * " for the KL, nats"),
        ylab = "Collapsed dimensions, %",
@@ -303,23 +304,28 @@ draw_collapse <- function(data, ..., xlab = data$xlab, ylab = data$ylab, xlim = 
                   col = COLOURS[["blue"]])
   graphics::points(data$chosen$eps, data$chosen$percent, pch = pch,
                    col = COLOURS[["blue"]], xpd = NA)
-  legend_above(c(data$label, sprintf("predicted: %.4g %%", data$predicted)),
-               COLOURS[c("blue", "orange")], pch = c(pch, NA), lty = c(NA, 2))
+  told <- !is.null(data$predicted)
+  legend_above(c(data$label, if (told) sprintf("predicted: %.4g %%", data$predicted)),
+               COLOURS[c("blue", if (told) "orange")], pch = c(pch, if (told) NA),
+               lty = c(NA, if (told) 2))
 }
 
 gg_collapse <- function(data) {
   curve <- steps_between(data$steps, data$xlim)
   ggplot2::ggplot(curve, ggplot2::aes(x = .data[["eps"]], y = .data[["percent"]])) +
-    ggplot2::geom_hline(yintercept = data$predicted, linetype = 2,
-                        colour = COLOURS[["orange"]]) +
+    (if (!is.null(data$predicted)) {
+      ggplot2::geom_hline(yintercept = data$predicted, linetype = 2,
+                          colour = COLOURS[["orange"]])
+    }) +
     ggplot2::geom_vline(xintercept = data$chosen$eps, linetype = 3) +
     ggplot2::geom_step(colour = COLOURS[["blue"]]) +
     ggplot2::geom_point(data = data$chosen, colour = COLOURS[["blue"]], size = 2.5) +
     ggplot2::scale_x_log10(labels = function(at) vapply(at, format, "")) +
     ggplot2::coord_cartesian(ylim = c(0, 100)) +
     ggplot2::labs(x = data$xlab, y = data$ylab,
-                  subtitle = bquote("Point: " * .(data$label) * "; dashed: " *
-                                      .(sprintf("predicted, %.4g %%", data$predicted))))
+                  subtitle = bquote("Point: " * .(data$label) * .(
+                    if (is.null(data$predicted)) "" else
+                      sprintf("; dashed: predicted, %.4g %%", data$predicted))))
 }
 
 # ---- stability -----------------------------------------------------------

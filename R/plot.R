@@ -240,7 +240,7 @@ ppca_history <- function(x) {
 }
 
 # Named `series` over iterations of a `unit`, in long form, the first drawn on top of the
-# others. The values of the first tenth of the iterations, where training starts, are left
+# others. Values that are not finite are left out. The values of the first tenth of the iterations, where training starts, are left
 # off the axis if they would take up most of it.
 history_curves <- function(iteration, series, unit, xlab, ylab,
                            colours = c("blue", "orange")[seq_along(series)]) {
@@ -248,9 +248,11 @@ history_curves <- function(iteration, series, unit, xlab, ylab,
                        series = factor(rep(names(series), each = length(iteration)),
                                        names(series)),
                        value = unlist(series, use.names = FALSE))
-  first <- seq_along(iteration) <= length(iteration) / 10
+  first <- rep(seq_along(iteration) <= length(iteration) / 10, length(series))
+  finite <- is.finite(curves$value)
+  curves <- curves[finite, ]
   ylim <- range(curves$value)
-  later <- range(curves$value[!first])
+  later <- range(curves$value[!first[finite]])
   out <- 0
   if (diff(ylim) > 4 * diff(later) && diff(later) > 0) {
     ylim <- later

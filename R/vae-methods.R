@@ -6,7 +6,9 @@
 # given, or else those that the model was trained on.
 vae_rows <- function(object, newdata, condition = NULL, env = parent.frame(2),
                      arg = "newdata") {
-  if (is.null(newdata)) {
+  found <- is.null(newdata)
+  asked <- condition
+  if (found) {
     given <- training_rows(object, condition, env, arg)
     newdata <- given$x
     condition <- given$condition
@@ -14,8 +16,24 @@ vae_rows <- function(object, newdata, condition = NULL, env = parent.frame(2),
   data <- conform(object, newdata, arg)
   if (nrow(data$x) < 1) abort_arg(arg, "have at least 1 row", 0)
   code <- condition_code(object, condition, nrow(data$x))
-  c(data, list(floats = vae_floats(data$x, code, integer(0), object$shift, object$unit,
-                                   unname(object$mean))))
+  floats <- vae_floats(data$x, code, integer(0), object$shift, object$unit,
+                       unname(object$mean), arg)
+  if (found) check_found(object, floats, is.null(asked), arg)
+  c(data, list(floats = floats))
+}
+
+# Data and condition that were found by their names are those of the fit. (A transform adds
+# new noise to them.)
+check_found <- function(object, floats, condition, arg) {
+  changed <- function(what, floats) {
+    !identical(.Call(C_fingerprint, floats), object$fingerprint[[what]])
+  }
+  if (is.null(object$x) && is.null(object$transform) && changed("x", floats$x)) {
+    abort_changed(object, arg)
+  }
+  if (is.null(object$kept_condition) && condition && changed("condition", floats$condition)) {
+    abort_arg("condition", "be given: the one found by its name is not that of the fit")
+  }
 }
 
 # Without the rows that were held out. The condition is found as the data are.
@@ -235,9 +253,10 @@ tune_sigma2.vae <- function(object, newdata = NULL, condition = NULL, ...) {
               "one that the decoder computes from z (`noise = \"network\"`)")
   }
   rows <- vae_rows(object, newdata, condition)
+  count <- summarise_columns(rows$x)$count
+  if (!sum(count)) abort_arg("newdata", "have an observed cell")
   out <- observe_vae(object, rows)
   jacobian <- mean(transform_log_jacobian(object$transform, rows$x))
-  count <- summarise_columns(rows$x)$count
   n <- nrow(rows$x)
   error <- out$error * object$u^2
   sigma2 <- if (object$noise == "shared") sum(error) / sum(count) else
@@ -265,7 +284,8 @@ tune_sigma2.vae <- function(object, newdata = NULL, condition = NULL, ...) {
 #' @param type `"ancestral"` draws z from the prior and then x from p(x | z), noise
 #'   included: a draw from the model. `"mean"` gives the mean of p(x | z), without the
 #'   noise: what is usually shown as generated images, though the model has not drawn it
-#'   (Beaulac 2019).
+#'   (Beaulac 2019). For a fit with a `transform` it is the mean of the transformed x,
+#'   brought back to the scale of the data.
 #' @param condition for a model with a condition: one value for all, or one for each
 #'   observation.
 #' @param ... unused.
@@ -341,7 +361,7 @@ latent_end <- function(object, end, arg, code) {
   data <- conform(object, end, arg)
   if (nrow(data$x) != 1) abort_arg(arg, wanted, sprintf("%d rows", nrow(data$x)))
   data$floats <- vae_floats(data$x, code, integer(0), object$shift, object$unit,
-                            unname(object$mean))
+                            unname(object$mean), arg)
   encode_rows(object, data)$mean[1, ]
 }
 
@@ -362,9 +382,10 @@ latent_end <- function(object, end, arg, code) {
 #' @return A list: `encoder` and `decoder`, lists of layers, each with `weights` (outputs x
 #'   inputs), `bias` and `activation`; `mean` and `output`, a list of `weights` and `bias`
 #'   each; `log_variance`, such a list, or with `latent_variance = "shared"` a vector;
-#'   `sigma2`, the noise variance (one or one for each feature), or with
-#'   `noise = "network"` `log_sigma2`, a list of `weights` and `bias` that give the log of
-#'   the noise variance, in the units of the data, before it is raised to `sigma2_min`.
+#'   `sigma2`, the noise variance (one, or with `noise = "feature"` or with `scale` one for
+#'   each feature), or with `noise = "network"` `log_sigma2`, a list of `weights` and `bias`
+#'   that give the log of the noise variance before it is raised to `sigma2_min` (with
+#'   `scale`, to `sigma2_min` times its square). All are in the units of the data.
 #' @examples
 #' fit <- vae(iris[1:4], k = 2, encoder = 8, activation = "tanh",
 #'            control = train_control(epochs = 5, batch_size = 30))
@@ -385,9 +406,11 @@ coef.vae <- function(object, ...) {
   out <- list(encoder = unname(parts[is_part("encoder")]), mean = parts$mean,
               log_variance = parts$log_variance,
               decoder = unname(parts[is_part("decoder")]), output = parts$output)
-  if (object$noise == "network") out$log_sigma2 <- parts$log_sigma2 else
-    out$sigma2 <- object$sigma2
-  if (!is.null(object$scale)) out$scale <- object$scale
+  if (object$noise == "network") {
+    out$log_sigma2 <- parts$log_sigma2
+  } else {
+    out$sigma2 <- if (is.null(object$scale)) object$sigma2 else object$sigma2 * object$scale^2
+  }
   out
 }
 
@@ -479,8 +502,7 @@ update.vae <- function(object, ..., epochs = NULL) {
     if (isTRUE(object$converged)) object$state$idle <- 0L      # patience begins anew
     control$resume <- object
   }
-  if (!is.null(object$kept_condition)) object$arguments$condition <- object$kept_condition
-  refit(object, changed, vae, control, shown, parent.frame())
+  refit(as_given(object), changed, vae, control, shown, parent.frame())
 }
 
 # The user's train_control() call with another number of epochs, to be shown.
@@ -510,9 +532,9 @@ print.vae <- function(x, ...) {
   cat("Noise variance sigma2: ", describe_noise(x), "\n", sep = "")
   if (x$beta != 1) cat("Weight of the KL, beta: ", format(x$beta), "\n", sep = "")
   print_elbo(x)
-  if (!is.null(x$history$validation)) {
-    cat("ELBO of the validation data: ",
-        format(x$history$validation[max(1, x$best_epoch)], digits = 7), "\n", sep = "")
+  validation <- x$history$validation[max(1, x$best_epoch)]
+  if (isTRUE(is.finite(validation))) {
+    cat("ELBO of the validation data: ", format(validation, digits = 7), "\n", sep = "")
   }
   if (!is.null(x$kl_dimensions)) print_idle(x)
   invisible(x)

@@ -34,7 +34,7 @@ train_vae <- function(problem, state, control, resume) {
     outcome
   }, interrupt = function(condition) "interrupted")
   end <- settle(problem, at, outcome, cause)
-  tell_training(end, control)
+  tell_training(end, control, problem$asked$learn_sigma2)
   row.names(end$history) <- NULL
   end
 }
@@ -74,15 +74,31 @@ next_epoch <- function(problem, state, control) {
   list(state = state, row = row)
 }
 
+# Where a fit goes on from. With other validation data patience begins anew, and the best
+# weights so far are scored by them.
+resumed_state <- function(problem, resume) {
+  state <- resume$state
+  if (identical(problem$fingerprint$validation, resume$fingerprint$validation)) return(state)
+  state$idle <- 0L
+  if (is.null(state$best)) return(state)
+  score <- validation_elbo(problem, state$best$theta, state$key)
+  state$best$score <- if (!is.null(score)) score else
+    resume$history$elbo[match(state$best$epoch, resume$history$epoch)]
+  state
+}
+
+validation_elbo <- function(problem, theta, key) {
+  held <- problem$validation
+  if (is.null(held)) return(NULL)
+  out <- evaluate_vae(problem, theta, held$data, key)
+  mean(out$reconstruction + held$units + held$jacobian - out$kl)
+}
+
 # The ELBO of the validation data, and where patience asks for it the best state so far.
 score_epoch <- function(problem, state, row, control) {
-  held <- problem$validation
-  if (!is.null(held)) {
-    out <- evaluate_vae(problem, state$theta, held$data, state$key)
-    row$validation <- mean(out$reconstruction + held$units + held$jacobian - out$kl)
-  }
+  row$validation <- validation_elbo(problem, state$theta, state$key)
   if (!is.null(control$patience)) {
-    score <- if (is.null(held)) row$elbo else row$validation
+    score <- if (is.null(row$validation)) row$elbo else row$validation
     better <- is.null(state$best) || isTRUE(score > state$best$score)
     state$idle <- if (better) 0L else state$idle + 1L
     if (better) state$best <- list(theta = state$theta, epoch = state$epoch, score = score)
@@ -103,7 +119,7 @@ after_epoch <- function(problem, state, history, control) {
                             s2 = row$sigma2 / problem$u^2, floored = NA)))
   }
   if (!is.null(control$checkpoint) && state$epoch %% control$every == 0) {
-    write_checkpoint(light(), control)
+    write_checkpoint(with_kept_data(light(), problem), control)
   }
   stop <- FALSE
   for (f in control$callback) {
@@ -138,7 +154,7 @@ settle <- function(problem, at, outcome, cause) {
 
 is_finite_elbo <- function(out) is.finite(out$terms$reconstruction - out$terms$kl)
 
-tell_training <- function(run, control) {
+tell_training <- function(run, control, learns) {
   done <- sprintf("%d epoch%s", run$state$epoch, if (run$state$epoch == 1) "" else "s")
   if (run$outcome == "interrupted") {
     warning("Interrupted after ", done, "; this is the fit so far, and ",
@@ -155,8 +171,9 @@ tell_training <- function(run, control) {
             "a learning rate of ",
             format(scheduled(control$learning_rate, run$state$epoch + 1)), " that is too large",
             if (steep) sprintf(" for gradients of norm %s", format(norm, digits = 2)),
-            "; choose a smaller `learning_rate`, shorten gradients with `clip`, or raise ",
-            "`sigma2_min`.", call. = FALSE)
+            "; choose a smaller `learning_rate`",
+            if (learns) ", shorten gradients with `clip`, or raise `sigma2_min`." else
+              " or shorten gradients with `clip`.", call. = FALSE)
   }
 }
 
@@ -247,7 +264,17 @@ resume_vae <- function(path, call, values, control, env) {
   settings <- structure(settings, class = "train_control")
   settings$resume <- fit
   changed <- as.list(call)[intersect(names(call), c("x", "condition", "validation", "data"))]
-  refit(fit, changed, vae, settings, NULL, env)
+  refit(as_given(fit), changed, vae, settings, NULL, env)
+}
+
+# The fit with its arguments as the user gave them: of some the fit has what they led to.
+as_given <- function(fit) {
+  layers <- c("encoder", "decoder", "given")
+  fit$arguments <- c(fit$arguments[setdiff(names(fit$arguments), layers)],
+                     fit$arguments$given)
+  if (!is.null(fit$kept_condition)) fit$arguments$condition <- fit$kept_condition
+  if (!is.null(fit$x) && !is.null(fit$terms)) attr(fit$x, "elbo_terms") <- fit$terms
+  fit
 }
 
 # Arguments that are given along with a checkpoint must be those that it was made with.

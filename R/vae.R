@@ -42,8 +42,8 @@
 #' @param activation of the layers that are given by their widths, see [dense()].
 #' @param latent_variance `"network"`: the encoder has a second output, log D(x).
 #'   `"shared"`: one D for all observations, as in the linear VAE.
-#' @param sigma2 noise variance: a number, or with `noise = "feature"` or `"network"` one
-#'   for each feature. The value to start from, where it is learned; then `NULL` is the
+#' @param sigma2 noise variance (with `scale`, that of the scaled features): a number, or
+#'   with `noise = "feature"` or `"network"` one for each feature. The value to start from, where it is learned; then `NULL` is the
 #'   mean variance of the features, and otherwise 1.
 #' @param learn_sigma2 `FALSE` to keep `sigma2`.
 #' @param noise see Details.
@@ -73,7 +73,7 @@
 #'   checkpoint; those that are given have to agree with it, but for `control`, of which
 #'   `epochs`, `patience`, `checkpoint`, `every`, `threads`, `callback` and `progress` are
 #'   taken. Where `x` is not given it is looked up under the name used in the first call.
-#' @param keep_data `TRUE` to keep `x`, and `condition`, in the fit.
+#' @param keep_data `TRUE` to keep `x`, and `condition`, in the fit and in its checkpoints.
 #'
 #' @return An object of class `vae`: plain data with
 #'   \item{elbo, reconstruction, kl}{per observation, in nats, on the scale of the data,
@@ -81,8 +81,9 @@
 #'     elbo = reconstruction - kl + log_jacobian.}
 #'   \item{log_jacobian}{of the `transform`, per observation; 0 without.}
 #'   \item{kl_dimensions}{KL of each latent dimension, mean over observations.}
-#'   \item{sigma2}{noise variance: one number, or one for each feature; with
-#'     `noise = "network"` its mean over the cells of the data.}
+#'   \item{sigma2}{noise variance (with `scale`, that of the scaled features): one number,
+#'     or one for each feature; with `noise = "network"` its mean over the cells of the
+#'     data.}
 #'   \item{sigma2_min, floored}{the least noise variance, and the share of cells where it
 #'     binds.}
 #'   \item{mean}{mean of each feature.}
@@ -137,16 +138,19 @@ vae <- function(x, k, encoder = c(512, 256), decoder = rev(encoder), activation 
     values <- mget(setdiff(given, c("resume", "control")), environment())
     return(resume_vae(resume, call, values, control, parent.frame()))
   }
-  terms <- NULL
+  terms <- attr(x, "elbo_terms")
   if (inherits(x, "formula")) {
     frame <- formula_data(x, data)
     x <- frame$data
     terms <- strip_terms(frame$terms, names(data))
   } else if (!is.null(data)) {
     abort_arg("data", "be NULL where `x` is not a formula", describe(data))
-  }
+  } else if (!is.null(terms)) attr(x, "elbo_terms") <- NULL
   raw <- as_data_matrix(x)
   check_shape(raw)
+  check_choice(activation, "activation", ACTIVATIONS)
+  given <- c(list(encoder = encoder, activation = activation),
+             if (!missing(decoder)) list(decoder = decoder))
   encoder <- check_layers(encoder, "encoder", activation)
   asked <- list(
     k = check_count(k, "k", 1, 2^24),
@@ -169,6 +173,7 @@ vae <- function(x, k, encoder = c(512, 256), decoder = rev(encoder), activation 
   )
   if (is_number(validation)) asked$validation <- validation
   asked["sigma2"] <- list(check_vae_sigma2(sigma2, asked, ncol(raw)))
+  asked$given <- given
   fit_vae(raw, asked, condition, validation, control, call, terms)
 }
 
@@ -192,14 +197,16 @@ fit_vae <- function(raw, asked, condition, validation, control, call, terms) {
   resume <- control$resume
   problem <- vae_problem(raw, asked, condition, validation, control, resume, terms)
   problem$call <- call
-  state <- if (is.null(resume)) start_vae(problem) else resume$state
+  if (asked$keep_data) problem$kept <- list(x = raw, kept_condition = condition)
+  state <- if (is.null(resume)) start_vae(problem) else resumed_state(problem, resume)
   run <- train_vae(problem, state, control, resume)
-  fit <- finish_vae(problem, run)
-  if (asked$keep_data) {
-    fit$x <- raw
-    fit$kept_condition <- condition
-  }
+  fit <- with_kept_data(finish_vae(problem, run), problem)
   write_checkpoint(fit, control)
+  fit
+}
+
+with_kept_data <- function(fit, problem) {
+  fit[names(problem$kept)] <- problem$kept
   fit
 }
 
@@ -236,6 +243,8 @@ vae_problem <- function(raw, asked, condition, validation, control, resume, term
   check_same_data(problem, resume)
   problem$validation <- validation_data(validation, held, x, given, problem,
                                         resume$validation_seed)
+  problem$fingerprint$validation <-
+    if (!is.null(problem$validation)) .Call(C_fingerprint, problem$validation$data$x)
   problem
 }
 
@@ -245,8 +254,12 @@ column_means <- function(data) {
 }
 
 # Rows as the C code takes them: floats in core units, p x n.
-vae_floats <- function(x, code, without, mu, unit, means) {
+vae_floats <- function(x, code, without, mu, unit, means, arg = "x") {
   floats <- .Call(C_vae_data, x, mu, unit)
+  if (is.null(floats)) {
+    abort_arg(arg, "hold numbers that can be squared in single precision",
+              "a cell 1e18 times as far from the mean as the data trained on")
+  }
   if (length(without)) code <- code[-without, , drop = FALSE]
   missing <- any(summarise_columns(x)$count < nrow(x))
   list(n = nrow(x), x = floats,
@@ -295,7 +308,8 @@ validation_data <- function(validation, held, x, given, problem, noise = NULL) {
     code <- encode_condition(condition, nrow(x), problem$condition,
                              "validation$condition")$code
   }
-  list(data = vae_floats(x, code, integer(0), problem$mu, problem$unit, problem$means),
+  list(data = vae_floats(x, code, integer(0), problem$mu, problem$unit, problem$means,
+                         "validation"),
        noise_seed = noise_seed, units = row_units(x, problem$unit),
        jacobian = transform_log_jacobian(problem$asked$transform, x))
 }
@@ -326,8 +340,13 @@ check_same_data <- function(problem, resume) {
                            resume$n + length(resume$held_out), resume$p),
               sprintf("%d x %d ones", problem$n + length(problem$held_out), problem$p))
   }
+  # the fingerprint is that of (x - mu) unit
+  same <- function(a, b) isTRUE(all.equal(unname(a), unname(b), tolerance = 1e-10))
+  same_units <- same(problem$mu, resume$shift) && same(problem$unit, resume$unit) &&
+    same(problem$means, resume$mean)
   for (arg in c("x", "condition")) {
-    if (!identical(problem$fingerprint[[arg]], resume$fingerprint[[arg]])) {
+    if (!identical(problem$fingerprint[[arg]], resume$fingerprint[[arg]]) ||
+        arg == "x" && !same_units) {
       abort_arg(arg, "be the data that the model was fitted to", "others of the same size")
     }
   }
@@ -351,8 +370,9 @@ encode_condition <- function(condition, n, spec = NULL, arg = "condition") {
   if (nrow(code) != n) {
     abort_arg(arg, sprintf("have a value for each of the %d rows", n), nrow(code))
   }
-  if (anyNA(code) || any(!is.finite(code))) {
-    abort_arg(arg, "have finite numbers and no missing values")
+  if (!ncol(code)) abort_arg(arg, "have at least 1 column", 0)
+  if (anyNA(code) || any(abs(code) > 1e18)) {
+    abort_arg(arg, "have finite numbers of the order of 1 and no missing values")
   }
   found <- list(levels = if (is.factor(condition)) levels(condition),
                 names = colnames(code), columns = ncol(code))
@@ -490,7 +510,7 @@ new_vae <- function(problem, run) {
       sigma2 = if (length(sigma2) > 1) structure(sigma2, names = problem$features) else
         sigma2,
       sigma2_min = problem$floor * problem$u^2, floored = terms$floored,
-      beta = scheduled(asked$beta, max(1L, state$epoch)),
+      beta = scheduled(asked$beta, max(1L, run$best_epoch)),
       mean = structure(problem$means, names = problem$features),
       history = run$history, iterations = state$epoch, best_epoch = run$best_epoch,
       converged = run$converged,
@@ -512,10 +532,10 @@ new_vae <- function(problem, run) {
   )
 }
 
-# Parameters that were trained.
+# Parameters that were trained, and scales that were estimated.
 df_vae <- function(problem) {
   layout <- problem$layout
-  sum(layout$size) -
+  sum(layout$size) + isTRUE(problem$asked$scale) * problem$p -
     (!problem$asked$learn_sigma2) * layout$size[layout$name == "log_sigma2"]
 }
 

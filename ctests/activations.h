@@ -5,6 +5,7 @@
 #include <math.h>
 
 #include "each.h"
+#include "reference.h"
 
 static inline double activation_value(int which, double v)
 {
@@ -27,14 +28,6 @@ static inline int activation_has_corner(int which)
   return which == ACTIVATION_RELU || which == ACTIVATION_LEAKY_RELU ||
     which == ACTIVATION_ELU;
 }
-
-/* The derivative of f(t) at 0, with an error of order h^4. */
-static inline double difference_of(const double f[4], double h)
-{
-  return (f[0] - 8.0 * f[1] + 8.0 * f[2] - f[3]) / (12.0 * h);
-}
-
-static const double difference_steps[4] = {-2.0, -1.0, 1.0, 2.0};
 
 static inline double activation_slope(int which, double v)
 {

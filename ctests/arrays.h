@@ -1,10 +1,13 @@
 /* Arrays of exactly the size asked for, so that the sanitisers and valgrind see a
- * step over their end; comparisons of whole arrays; and space for products. */
+ * step over their end; what fills and compares them; and space for products. */
 #ifndef ELBO_TEST_ARRAYS_H
 #define ELBO_TEST_ARRAYS_H
 
 #include "linalg.h"
 #include "test.h"
+
+/* Where nobody should write. */
+static const double marker = 12345.0;
 
 static inline double *doubles(size_t n)
 {
@@ -19,6 +22,49 @@ static inline int *ints(size_t n)
   int *x = malloc(n * sizeof *x);
   if (!x && n) abort();
   return x;
+}
+
+static inline double *copy_of(size_t n, const double *x)
+{
+  double *y = doubles(n);
+  for (size_t i = 0; i < n; i++) y[i] = x[i];
+  return y;
+}
+
+static inline float *floats(size_t n, const double *x)
+{
+  float *y = malloc(n * sizeof *y);
+  if (!y && n) abort();
+  for (size_t i = 0; i < n; i++) y[i] = (float) x[i];
+  return y;
+}
+
+static inline double *normals(size_t n, double sd)
+{
+  double *x = doubles(n);
+  for (size_t i = 0; i < n; i++) x[i] = sd * test_normal();
+  return x;
+}
+
+/* `count` of the rows 0 .. n-1 in any order, with repetitions. */
+static inline int *any_rows(size_t count, size_t n)
+{
+  int *rows = ints(count);
+  for (size_t i = 0; i < count; i++) rows[i] = (int) test_below(n);
+  return rows;
+}
+
+/* Numbers from the first to the last of a matrix. */
+static inline size_t span(size_t rows, size_t cols, size_t ld)
+{
+  return rows && cols ? ld * (cols - 1) + rows : 0;
+}
+
+/* For qsort(). */
+static inline int descending(const void *x, const void *y)
+{
+  double a = *(const double *) x, b = *(const double *) y;
+  return (a < b) - (a > b);
 }
 
 static inline int all_finite(size_t n, const double *x)

@@ -42,7 +42,11 @@
 # pragma GCC diagnostic push
 # pragma GCC diagnostic ignored "-Wshadow"
 #endif
+#define multiply each_product
+#define normals each_noises
 #include "each.c"
+#undef multiply
+#undef normals
 #include "layer.c"
 #include "optimiser.c"
 #define sample vae_sample

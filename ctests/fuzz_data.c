@@ -13,10 +13,9 @@ static void try_readers(const elbo_data *d, int wild)
   if (listed) {
     count = test_below(2 * n + 1);
     ld = count + test_below(3);
-    rows = ints(count);
-    for (size_t i = 0; i < count; i++) rows[i] = (int) test_below(n);
+    rows = any_rows(count, n);
   }
-  size_t size = p && count ? ld * (p - 1) + count : 0, bad = 0;
+  size_t size = span(count, p, ld), bad = 0;
   double *out = doubles(size), *mask = doubles(size);
   data_rows(d, first, count, rows, out, test_below(2) ? mask : NULL, ld);
   data_rows(d, first, count, rows, out, mask, ld);

@@ -2,17 +2,16 @@
 #include "random_data.h"
 #include "em.h"
 #include "status.h"
+#include "subspace.h"
 
 /* ---- entry points ------------------------------------------------------ */
 
 static void try_steps(const elbo_data *d, size_t k, int wild)
 {
   size_t p = d->p;
-  double *w = draws(p * k, wild), *w_new = doubles(p * k), *ss = doubles(p);
-  double *work = doubles(em_step_work(d, k)), trace = 0.0, loglik, next;
+  double *w = draws(p * k, wild), *w_new = doubles(p * k), loglik, next;
+  double *work = doubles(em_step_work(d, k)), trace = trace_of(d);
   double sigma2 = fabs(draw(wild)) + 1e-3, fixed = test_below(2) ? -1.0 : sigma2;
-  data_squares(d, ss);
-  for (size_t j = 0; j < p; j++) trace += ss[j] / (double) d->n;
   for (int map = 0; map < 4; map++) {
     int status = em_step(d, k, w, sigma2, trace, fixed, w_new, &next, &loglik, work);
     CHECK(status == ELBO_OK || status == ELBO_NOT_POSITIVE);
@@ -24,23 +23,7 @@ static void try_steps(const elbo_data *d, size_t k, int wild)
   }
   free(w);
   free(w_new);
-  free(ss);
   free(work);
-}
-
-static em_subspace new_subspace(size_t p, size_t k)
-{
-  return (em_subspace) {k, 0, doubles(p * k), doubles(p * k), doubles(p * k),
-                        doubles(p * k), doubles(k)};
-}
-
-static void drop_subspace(em_subspace *e)
-{
-  free(e->u);
-  free(e->su);
-  free(e->step);
-  free(e->sstep);
-  free(e->values);
 }
 
 static void try_ritz(const elbo_data *d, size_t k, int wild)

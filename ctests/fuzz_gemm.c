@@ -4,8 +4,6 @@
 #include "random_data.h"
 #include "gemm.h"
 
-static const double marker = 12345.0;
-
 typedef struct {
   enum gemm_kernel kernel;
   int threads;
@@ -19,14 +17,6 @@ static double rounded(const task *t, double x)
 {
   if (!t->single) return x;
   return fabs(x) <= 3e38 ? (float) x : x < 0.0 ? -INFINITY : x > 0.0 ? INFINITY : NAN;
-}
-
-static float *floats(size_t n, const double *x)
-{
-  float *y = malloc(n * sizeof *y);
-  if (!y && n) abort();
-  for (size_t i = 0; i < n; i++) y[i] = (float) x[i];
-  return y;
 }
 
 /* ---- tasks ------------------------------------------------------------- */
@@ -50,10 +40,10 @@ static double draw_factor(void)
   return test_below(3) ? usual[test_below(4)] : test_normal();
 }
 
-static size_t span(size_t rows, size_t cols, size_t *ld)
+static size_t draw_span(size_t rows, size_t cols, size_t *ld)
 {
   *ld = (rows ? rows : 1) + (test_below(2) ? test_below(20) : 0);
-  return rows && cols ? *ld * (cols - 1) + rows : 0;
+  return span(rows, cols, *ld);
 }
 
 static task draw_task(void)
@@ -69,9 +59,9 @@ static task draw_task(void)
     t.n = t.m;
     t.tb = t.ta == 'N' ? 'T' : 'N';
   }
-  t.na = t.ta == 'N' ? span(t.m, t.k, &t.lda) : span(t.k, t.m, &t.lda);
-  t.nb = t.tb == 'N' ? span(t.k, t.n, &t.ldb) : span(t.n, t.k, &t.ldb);
-  t.nc = span(t.m, t.n, &t.ldc);
+  t.na = t.ta == 'N' ? draw_span(t.m, t.k, &t.lda) : draw_span(t.k, t.m, &t.lda);
+  t.nb = t.tb == 'N' ? draw_span(t.k, t.n, &t.ldb) : draw_span(t.n, t.k, &t.ldb);
+  t.nc = draw_span(t.m, t.n, &t.ldc);
   if (t.lower) {
     t.nb = t.na;
     t.ldb = t.lda;
@@ -158,8 +148,7 @@ static void try_product(int wild)
   task t = draw_task();
   double *a = draw_matrix(&t, t.na, t.ta == 'N' ? t.m : t.k, t.lda, wild);
   double *b = t.lower ? a : draw_matrix(&t, t.nb, t.tb == 'N' ? t.k : t.n, t.ldb, wild);
-  double *c = draw_matrix(&t, t.nc, t.m, t.ldc, wild), *before = doubles(t.nc);
-  for (size_t i = 0; i < t.nc; i++) before[i] = c[i];
+  double *c = draw_matrix(&t, t.nc, t.m, t.ldc, wild), *before = copy_of(t.nc, c);
   (t.single ? call_float : call_double)(&t, plan_for(t.kernel, t.threads), a, b, c);
   size_t bad = touched(&t, before, c) + spilled();
   if (wild == 0) bad += wrong_elements(&t, a, b, before, c);

@@ -149,12 +149,6 @@ static void try_rounds(const task *t)
   free(work);
 }
 
-static int descending(const void *a, const void *b)
-{
-  double x = *(const double *) a, y = *(const double *) b;
-  return (x < y) - (x > y);
-}
-
 static void try_noise(int wild)
 {
   size_t k = test_below(12), p = k + test_below(4) + (k == 0);
@@ -187,8 +181,7 @@ static void try_rows(const task *t)
   int *rows = NULL;
   if (test_below(2)) {
     count = 1 + test_below(2 * n);
-    rows = ints(count);
-    for (size_t i = 0; i < count; i++) rows[i] = (int) test_below(n);
+    rows = any_rows(count, n);
   }
   lvae_terms terms = lvae_rows_gradient(t->d, t->k, theta, rows, count,
                                         (uint32_t) test_bits(), &set, gradient, work);
@@ -248,7 +241,7 @@ static void try_random_numbers(void)
 {
   rng_key key = {{(uint32_t) test_bits(), (uint32_t) test_bits()}};
   size_t count = test_below(40), stride = 1 + test_below(5), n = draw_size(0), bad = 0;
-  size_t size = count ? (count - 1) * stride + 1 : 0;
+  size_t size = span(1, count, stride);
   double *z = doubles(size);
   int *order = ints(n);
   rng_normals(key, (uint32_t) test_bits(), (uint32_t) test_bits(), (uint32_t) test_bits(),
@@ -278,15 +271,6 @@ static void try_adam(int wild)
 }
 
 /* ---- all of it --------------------------------------------------------- */
-
-static double trace_of(const elbo_data *d)
-{
-  double *ss = doubles(d->p), trace = 0.0;
-  data_squares(d, ss);
-  for (size_t j = 0; j < d->p; j++) trace += ss[j] / (double) d->n;
-  free(ss);
-  return trace;
-}
 
 /* Once with the data as the source of S, once with S itself. */
 static void try_data(const elbo_data *d, size_t k, int wild)

@@ -71,7 +71,7 @@ static void try_maps(input *s, const elbo_patterns *rows, missing_model from,
 static void try_inverse(int wild)
 {
   size_t k = 1 + test_below(50), count = test_below(30), ld = count + test_below(3);
-  size_t length = count ? ld * (packed_size(k) - 1) + count : 0, bad = 0;
+  size_t length = span(count, packed_size(k), ld), bad = 0;
   double *a = draws(length, wild), *logdet = doubles(count);
   double *work = doubles(packed_inverse_work(k));
   int easy = wild == 0 || test_below(2);      /* dominated by the diagonal */

@@ -85,44 +85,15 @@ static gemm_plan exact_plan(int kernel, int threads)
   return (gemm_plan) {(enum gemm_kernel) kernel, threads, space[threads]};
 }
 
-typedef struct {
-  real *theta, *m, *v;
-  double steps;
-  vae_progress progress;
-  int status;
-} trained;
+typedef struct { climber at; vae_progress progress; int status; } trained;
 
 static trained run_epoch(const problem *q, const vae_training *set, int threads,
                          uint32_t epoch)
 {
-  size_t size = q->net.size, samples = set->model.samples;
-  int is_adam = set->climb.kind == OPTIMISER_ADAM;
-  trained t = {.theta = copy_reals(size, q->theta), .m = reals(size),
-               .v = is_adam ? reals(size) : NULL};
-  for (size_t i = 0; i < size; i++) {
-    t.m[i] = 0;
-    if (is_adam) t.v[i] = 0;
-  }
-  real *work = reals(vae_epoch_work(&q->net, set->batch, samples));
-  double *sums = doubles(vae_epoch_sums(&q->net, set->batch, samples));
-  int *order = ints(q->data.n);
-  vae_training with = *set;
-  with.model.plan = exact_plan((int) set->model.plan.kernel, threads);
-  optimiser_state at = {t.theta, t.m, t.v, 0.0};
-  t.status = vae_epoch(&q->net, &q->data, epoch, &with, &at, &t.progress, work, sums,
-                       order);
-  t.steps = at.steps;
-  free(work);
-  free(sums);
-  free(order);
+  trained t = {.at = start_at(q->net.size, q->theta)};
+  gemm_plan plan = exact_plan((int) set->model.plan.kernel, threads);
+  t.status = engine_epoch(q, set, plan, epoch, &t.at, &t.progress);
   return t;
-}
-
-static void drop_trained(trained *t)
-{
-  free(t->theta);
-  free(t->m);
-  free(t->v);
 }
 
 /* Whether the epoch is as its contract says. */
@@ -133,17 +104,16 @@ static int check_epoch(const problem *q, const vae_training *set, int tame)
   trained one = run_epoch(q, set, 1, epoch), two = run_epoch(q, set, 2, epoch);
   const vae_progress *p = &one.progress;
   int ok = one.status == two.status && p->step == two.progress.step &&
-    one.steps == (double) p->step;
+    one.at.steps == (double) p->step;
   if (one.status == ELBO_OK) {
     ok = ok && p->step == steps && isfinite(p->terms.objective) &&
       isfinite(p->gradient_norm);
     ok = ok && p->terms.floored >= 0.0 && p->terms.floored <= 1.0 + 1e-12;
-    ok = ok && same_reals(q->net.size, one.theta, two.theta) &&
-      same_reals(q->net.size, one.m, two.m);
+    ok = ok && same_climber(&one.at, &two.at);
   } else ok = ok && one.status == ELBO_NOT_FINITE && p->step >= 1 && p->step <= steps;
-  if (tame) ok = ok && one.status == ELBO_OK && finite_reals(q->net.size, one.theta);
-  drop_trained(&one);
-  drop_trained(&two);
+  if (tame) ok = ok && one.status == ELBO_OK && finite_reals(q->net.size, one.at.theta);
+  drop_climber(&one.at);
+  drop_climber(&two.at);
   return ok;
 }
 

@@ -1,10 +1,12 @@
-/* The noise of the training engine from Philox's words, in double. */
+/* The noise of the training engine from Philox's words, in double; and whether numbers
+ * are standard normal, within five standard errors. */
 #ifndef ELBO_TEST_NOISE_REFERENCE_H
 #define ELBO_TEST_NOISE_REFERENCE_H
 
 #include <math.h>
 
 #include "rng.h"
+#include "test.h"
 
 /* Number j of the `count` of (epoch, observation, sample): of Philox's block j mod blocks
  * the words 0 and 1, or 2 and 3, by Box and Muller from their upper 24 bits. */
@@ -18,6 +20,29 @@ static inline double expected_normal(rng_key key, uint32_t epoch, uint32_t obser
   double u = ((double) (pair[0] / 256u) + 1.0) / 16777216.0;
   double angle = 6.283185307179586 * (double) (pair[1] / 256u) / 16777216.0;
   return sqrt(-2.0 * log(u)) * (part % 2 ? sin(angle) : cos(angle));
+}
+
+static inline void check_moments(size_t n, const double *z)
+{
+  double m[5] = {0}, root = sqrt((double) n);
+  for (size_t i = 0; i < n; i++) {
+    double v = 1.0;
+    for (int r = 1; r <= 4; r++) m[r] += (v *= z[i]) / (double) n;
+  }
+  CHECK_NEAR(m[1], 0.0, 5.0 / root);
+  CHECK_NEAR(m[2] - 1.0, 0.0, 5.0 * sqrt(2.0) / root);
+  CHECK_NEAR(m[3], 0.0, 5.0 * sqrt(15.0) / root);
+  CHECK_NEAR(m[4] - 3.0, 0.0, 5.0 * sqrt(96.0) / root);
+}
+
+static inline void check_tails(size_t n, const double *z)
+{
+  for (double t = -4.0; t <= 4.0; t += 0.5) {
+    double share = 0.5 * erfc(t / sqrt(2.0)), beyond = 0.0;
+    for (size_t i = 0; i < n; i++) beyond += z[i] > t;
+    double mean = (double) n * share, sd = sqrt(mean * (1.0 - share));
+    CHECK(fabs(beyond - mean) <= 5.0 * sd + 1.0);
+  }
 }
 
 #endif

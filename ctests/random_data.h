@@ -89,6 +89,16 @@ static inline void drop(input *s)
   free(s->start);
 }
 
+/* The trace of X'X/n. */
+static inline double trace_of(const elbo_data *d)
+{
+  double *ss = doubles(d->p), trace = 0.0;
+  data_squares(d, ss);
+  for (size_t j = 0; j < d->p; j++) trace += ss[j] / (double) d->n;
+  free(ss);
+  return trace;
+}
+
 /* Sizes are small, but now and then large enough for several blocks. */
 static inline size_t draw_size(size_t least)
 {

@@ -1,23 +1,15 @@
 /* data against loops over cells. Each set of cells is read in three kinds of
  * storage, which must agree; work arrays have exactly the size that the
  * *_work() functions ask for, and start as NaN. */
+#include <float.h>
 #include <setjmp.h>
 
 #include "arrays.h"
-#include "data.h"
+#include "cells.h"
+#include "polls.h"
+#include "reference.h"
 
-static const double marker = 12345.0;
-
-/* ---- one set of cells, in three kinds of storage ----------------------- */
-
-typedef struct {
-  size_t n, p;
-  double *cell;                /* n x p, NaN where missing */
-  double *mu, *unit;
-  double *value;               /* what elbo_data points at */
-  int *ivalue, *row, *start;
-  elbo_data d;
-} set;
+/* ---- sets of cells ----------------------------------------------------- */
 
 /* Whole numbers, many of them 0, a share of them missing. */
 static set new_set(size_t n, size_t p, double missing)
@@ -35,59 +27,19 @@ static set new_set(size_t n, size_t p, double missing)
   return s;
 }
 
-/* Zeros are left out of sparse storage, but for one here and there. */
-static void store(set *s, enum data_kind kind)
-{
-  size_t n = s->n, p = s->p, stored = 0;
-  free(s->value);
-  free(s->ivalue);
-  free(s->row);
-  free(s->start);
-  s->value = NULL;
-  s->ivalue = s->row = s->start = NULL;
-  if (kind == DATA_DOUBLE) {
-    s->value = doubles(n * p);
-    memcpy(s->value, s->cell, n * p * sizeof *s->value);
-  } else if (kind == DATA_INTEGER) {
-    s->ivalue = ints(n * p);
-    for (size_t i = 0; i < n * p; i++)
-      s->ivalue[i] = isnan(s->cell[i]) ? DATA_MISSING_INT : (int) s->cell[i];
-  } else {
-    for (size_t i = 0; i < n * p; i++) stored += s->cell[i] != 0.0 || i % 13 == 0;
-    s->value = doubles(stored);
-    s->row = ints(stored);
-    s->start = ints(p + 1);
-    stored = 0;
-    for (size_t i = 0; i < n * p; i++) {
-      if (i % n == 0) s->start[i / n] = (int) stored;
-      if (s->cell[i] == 0.0 && i % 13 != 0) continue;
-      s->row[stored] = (int) (i % n);
-      s->value[stored++] = s->cell[i];
-    }
-    if (n == 0) memset(s->start, 0, p * sizeof *s->start);
-    s->start[p] = (int) stored;
-  }
-  s->d = (elbo_data) {kind, n, p, s->value, s->ivalue, s->row, s->start, s->mu,
-                      s->unit, NULL};
-}
-
-static void drop(set *s)
-{
-  free(s->cell);
-  free(s->mu);
-  free(s->unit);
-  free(s->value);
-  free(s->ivalue);
-  free(s->row);
-  free(s->start);
-}
-
-static const enum data_kind kinds[] = {DATA_DOUBLE, DATA_INTEGER, DATA_SPARSE};
-
 static double scaled(const set *s, size_t i, size_t j)
 {
   double v = s->cell[i + j * s->n];
   return isnan(v) ? 0.0 : (v - s->mu[j]) * s->unit[j];
+}
+
+/* Columns first, first + 1, ... of X */
+static double *columns_of(const set *s, size_t first, size_t count)
+{
+  double *x = doubles(s->n * count);
+  for (size_t j = 0; j < count; j++)
+    for (size_t i = 0; i < s->n; i++) x[i + j * s->n] = scaled(s, i, first + j);
+  return x;
 }
 
 /* ---- readers ----------------------------------------------------------- */
@@ -97,7 +49,7 @@ static void check_rows(const set *s, size_t first, size_t count,
                        const int *rows)
 {
   size_t p = s->p, ld = count + 3;
-  size_t size = p && count ? ld * (p - 1) + count : 0;
+  size_t size = span(count, p, ld);
   double *out = doubles(size), *mask = doubles(size), *bare = doubles(size);
   double *x = doubles(size), *seen = doubles(size);
   for (size_t e = 0; e < size; e++)
@@ -124,7 +76,7 @@ static void check_rows(const set *s, size_t first, size_t count,
 static void check_gather(const set *s)
 {
   size_t count = (s->n + 2) / 3, ld = count + 2;
-  size_t size = s->p && count ? ld * (s->p - 1) + count : 0;
+  size_t size = span(count, s->p, ld);
   int *from = ints(count), *to = ints(count);
   double *out = doubles(size), *x = doubles(size);
   for (size_t e = 0; e < size; e++) out[e] = x[e] = marker;
@@ -144,9 +96,7 @@ static void check_gather(const set *s)
 
 static void check_cols(const set *s, size_t first, size_t count)
 {
-  double *out = doubles(s->n * count), *x = doubles(s->n * count);
-  for (size_t j = 0; j < count; j++)
-    for (size_t i = 0; i < s->n; i++) x[i + j * s->n] = scaled(s, i, first + j);
+  double *out = doubles(s->n * count), *x = columns_of(s, first, count);
   data_cols(&s->d, first, count, out);
   CHECK(gap(s->n * count, out, x) == 0.0);
   free(out);
@@ -165,8 +115,7 @@ static void blocks_are_centred_scaled_and_masked(void)
         for (size_t first = 0; first < n; first += 1 + n / 3)
           for (size_t count = 0; first + count <= n; count += 1 + n / 4)
             check_rows(&s, first, count, NULL);
-        int *rows = ints(n + 3);                 /* out of order, repeated */
-        for (size_t r = 0; r < n + 3; r++) rows[r] = (int) test_below(n);
+        int *rows = any_rows(n + 3, n);
         check_rows(&s, 99, n + 3, rows);
         check_rows(&s, 0, n, NULL);
         check_gather(&s);
@@ -234,29 +183,19 @@ static void check_summaries(const set *s)
 
 /* ---- products ---------------------------------------------------------- */
 
-/* All four products for b columns against loops over cells. */
+/* All four products for b columns. */
 static void check_products(const set *s, size_t b)
 {
   size_t n = s->n, p = s->p;
-  double *q = doubles(p * b), *r = doubles(n * b), *out, *work;
-  double *xq = doubles(n * b), *sq = doubles(p * b);
+  double *x = columns_of(s, 0, p), *q = normals(p * b, 1.0), *r = normals(n * b, 1.0);
+  double *xq = doubles(n * b), *sq = doubles(p * b), *out, *work;
   double *xr = doubles(p * b), *gr = doubles(n * b);
-  for (size_t e = 0; e < p * b; e++) q[e] = test_normal();
-  for (size_t e = 0; e < n * b; e++) r[e] = test_normal();
-  for (size_t e = 0; e < n * b; e++) xq[e] = gr[e] = 0.0;
-  for (size_t e = 0; e < p * b; e++) sq[e] = xr[e] = 0.0;
-  for (size_t t = 0; t < b; t++) {
-    for (size_t j = 0; j < p; j++)
-      for (size_t i = 0; i < n; i++) {
-        xq[i + t * n] += scaled(s, i, j) * q[j + t * p];
-        xr[j + t * p] += scaled(s, i, j) * r[i + t * n];
-      }
-    for (size_t j = 0; j < p; j++)
-      for (size_t i = 0; i < n; i++) {
-        sq[j + t * p] += scaled(s, i, j) * xq[i + t * n] / (double) n;
-        gr[i + t * n] += scaled(s, i, j) * xr[j + t * p] / (double) n;
-      }
-  }
+  multiply(n, b, p, x, q, xq);
+  cross(p, b, n, x, r, xr);
+  cross(p, b, n, x, xq, sq);
+  multiply(n, b, p, x, xr, gr);
+  for (size_t e = 0; e < p * b; e++) sq[e] /= (double) n;
+  for (size_t e = 0; e < n * b; e++) gr[e] /= (double) n;
   out = doubles(n * b);
   work = doubles(data_times_work(&s->d, b));
   data_times(&s->d, q, b, out, work);
@@ -277,6 +216,7 @@ static void check_products(const set *s, size_t b)
   CHECK_NEAR(gap(p * b, out, xr), 0.0, 1e-12);
   free(work);
   free(out);
+  free(x);
   free(q);
   free(r);
   free(xq);
@@ -285,24 +225,18 @@ static void check_products(const set *s, size_t b)
   free(gr);
 }
 
-/* S from loops over cells; what lies above the diagonal is left alone. */
+/* Of S, what lies above the diagonal is left alone. */
 static void check_covariance(const set *s)
 {
   size_t n = s->n, p = s->p, touched = 0;
-  double *x = doubles(n * p), *out = doubles(p * p), *expected = doubles(p * p);
+  double *x = columns_of(s, 0, p), *out = doubles(p * p), *expected = doubles(p * p);
   double *work = doubles(data_covariance_work(&s->d));
-  for (size_t e = 0; e < n * p; e++) x[e] = scaled(s, e % n, e / n);
-  for (size_t a = 0; a < p; a++)
-    for (size_t b = 0; b < p; b++) {
-      double sum = 0.0;
-      for (size_t i = 0; a >= b && i < n; i++) sum += x[i + a * n] * x[i + b * n];
-      expected[a + b * p] = sum / (double) n;
-    }
+  covariance(n, p, x, expected);
   data_covariance(&s->d, out, work);
   for (size_t e = 0; e < p * p; e++) {
     if (e % p >= e / p) continue;
     touched += !isnan(out[e]);
-    out[e] = 0.0;
+    out[e] = expected[e];
   }
   CHECK(touched == 0);
   CHECK_NEAR(gap(p * p, out, expected), 0.0, 1e-12);
@@ -450,27 +384,21 @@ static void check_scale(const set *s, double scale)
   }
   for (int kind = 0; kind < 3; kind += 2) {
     store(&t, kinds[kind]);
-    double *q = doubles(p * b), *y = doubles(n * b), *x = doubles(n * b);
-    double *ss = doubles(p), *expected = doubles(p);
+    double *x = columns_of(s, 0, p), *q = normals(p * b, 1.0), *y = doubles(n * b);
+    double *xq = doubles(n * b), *ss = doubles(p), *expected = doubles(p);
     double *work = doubles(data_times_work(&t.d, b));
-    for (size_t e = 0; e < p * b; e++) q[e] = test_normal();
-    for (size_t e = 0; e < n * b; e++) x[e] = 0.0;
-    for (size_t j = 0; j < p; j++) expected[j] = 0.0;
-    for (size_t j = 0; j < p; j++)
-      for (size_t i = 0; i < n; i++) {
-        expected[j] += scaled(s, i, j) * scaled(s, i, j);
-        for (size_t c = 0; c < b; c++)
-          x[i + c * n] += scaled(s, i, j) * q[j + c * p];
-      }
+    multiply(n, b, p, x, q, xq);
+    for (size_t j = 0; j < p; j++) cross(1, 1, n, x + j * n, x + j * n, expected + j);
     check_rows(&t, 0, n, NULL);
     data_squares(&t.d, ss);
     CHECK_NEAR(gap(p, ss, expected), 0.0, 1e-12);
     data_times(&t.d, q, b, y, work);
-    CHECK_NEAR(gap(n * b, y, x), 0.0, 1e-12);
+    CHECK_NEAR(gap(n * b, y, xq), 0.0, 1e-12);
     check_covariance(&t);
+    free(x);
     free(q);
     free(y);
-    free(x);
+    free(xq);
     free(ss);
     free(expected);
     free(work);
@@ -537,16 +465,6 @@ static void a_full_sparse_column_has_no_zeros(void)
 
 /* ---- poll -------------------------------------------------------------- */
 
-static int polls, polls_left;
-static jmp_buf away;
-
-static void count_polls(void) { polls++; }
-
-static void leave(void)
-{
-  if (polls_left-- <= 0) longjmp(away, 1);
-}
-
 typedef struct { double *q, *r, *big, *work, *column[5]; } room;
 
 static void run(const elbo_data *d, int what, const room *a)
@@ -580,17 +498,14 @@ static size_t work_of(const elbo_data *d, int what)
 static void check_poll(set *s, int what)
 {
   size_t n = s->n, p = s->p, most = n > p ? n : p;
-  room a = {doubles(p * 2), doubles(n * 2), doubles(most * 2),
+  room a = {normals(p * 2, 1.0), normals(n * 2, 1.0), doubles(most * 2),
             doubles(work_of(&s->d, what)),
             {doubles(p), doubles(p), doubles(p), doubles(p), doubles(p)}};
-  double *first = doubles(most * 2);
-  for (size_t e = 0; e < p * 2; e++) a.q[e] = test_normal();
-  for (size_t e = 0; e < n * 2; e++) a.r[e] = test_normal();
   for (size_t e = 0; e < most * 2; e++) a.big[e] = 0.0;
   polls = 0;
   s->d.poll = count_polls;
   run(&s->d, what, &a);
-  memcpy(first, a.big, most * 2 * sizeof *first);
+  double *first = copy_of(most * 2, a.big);
   CHECK(polls > 0);
   s->d.poll = leave;
   for (volatile int stop = 0; stop < 3 && stop < polls; stop++) {
@@ -636,7 +551,7 @@ static void check_floats(set *s)
   for (size_t e = 0; e < n * p; e++) out[e] = (float) marker;
   polls = 0;
   s->d.poll = count_polls;
-  data_floats(&s->d, out, work);
+  double largest = 0.0, found = data_floats(&s->d, out, work);
   s->d.poll = NULL;
   CHECK((size_t) polls == (n + block - 1) / block);
   for (size_t i = 0; i < n; i++)
@@ -645,8 +560,10 @@ static void check_floats(set *s)
       float value = out[j + i * p];
       if (isnan(cell)) bad += !isnan(value);
       else bad += value != (float) ((cell - s->mu[j]) * s->unit[j]);
+      if (!isnan(cell)) largest = fmax(largest, fabs((cell - s->mu[j]) * s->unit[j]));
     }
   CHECK(bad == 0);
+  CHECK(found == largest);
   free(out);
   free(work);
 }
@@ -683,7 +600,7 @@ static void floats_of_extreme_numbers(void)
     double *work;
     store(&s, kinds[kind]);
     work = doubles(data_floats_work(&s.d));
-    data_floats(&s.d, out, work);
+    CHECK(data_floats(&s.d, out, work) > FLT_MAX);
     CHECK(out[0] == INFINITY && out[1] == -INFINITY && out[2] == INFINITY &&
           out[3] == -INFINITY);
     CHECK(out[4] == 0.0f && out[5] == 0.0f && isnan(out[6]) && out[7] == 3.0f);

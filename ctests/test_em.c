@@ -6,35 +6,9 @@
 #include "ppca.h"
 #include "reference.h"
 #include "status.h"
+#include "subspace.h"
 
 /* ---- plain reference code ---------------------------------------------- */
-
-/* Mean log density of the rows of x (n x p) under N(0, W W' + sigma2 I). */
-static double naive_loglik(size_t n, size_t p, size_t k, const double *x,
-                           const double *w, double sigma2)
-{
-  double *c = doubles(p * p), *y = doubles(p), sum = 0.0;
-  for (size_t j = 0; j < p; j++)
-    for (size_t i = 0; i < p; i++) {
-      c[i + j * p] = i == j ? sigma2 : 0.0;
-      for (size_t t = 0; t < k; t++) c[i + j * p] += w[i + t * p] * w[j + t * p];
-    }
-  for (size_t j = 0; j < p; j++)                 /* C = L L' */
-    for (size_t i = j; i < p; i++) {
-      for (size_t t = 0; t < j; t++) c[i + j * p] -= c[i + t * p] * c[j + t * p];
-      c[i + j * p] = i == j ? sqrt(c[j + j * p]) : c[i + j * p] / c[j + j * p];
-    }
-  for (size_t r = 0; r < n; r++)
-    for (size_t i = 0; i < p; i++) {             /* y = L^-1 x_r */
-      y[i] = x[r + i * n];
-      for (size_t t = 0; t < i; t++) y[i] -= c[i + t * p] * y[t];
-      y[i] /= c[i + i * p];
-      sum -= 0.5 * (log(6.283185307179586) + y[i] * y[i]) + log(c[i + i * p]);
-    }
-  free(c);
-  free(y);
-  return sum / (double) n;
-}
 
 /* One EM map, from the expectations of each row's z and zz'. */
 static double naive_step(size_t n, size_t p, size_t k, const double *x,
@@ -56,12 +30,7 @@ static double naive_step(size_t n, size_t p, size_t k, const double *x,
   for (size_t a = 0; a < k * k; a++) zz[a] += (double) n * sigma2 * inverse[a];
   cross(p, k, n, x, z, xz);
   invert(k, zz, inverse);
-  for (size_t j = 0; j < p; j++)
-    for (size_t a = 0; a < k; a++) {
-      w_new[j + a * p] = 0.0;
-      for (size_t b = 0; b < k; b++)
-        w_new[j + a * p] += xz[j + b * p] * inverse[b + a * k];
-    }
+  multiply(p, k, k, xz, inverse, w_new);
   for (size_t i = 0; i < n * p; i++) sum += x[i] * x[i];
   for (size_t i = 0; i < p * k; i++) sum -= 2.0 * w_new[i] * xz[i];
   cross(k, k, p, w_new, w_new, m);
@@ -110,9 +79,7 @@ static sample new_sample(size_t n, size_t p, size_t rank, double noise)
       s.x[i + j * n] = (s.value[i + j * n] - s.mu[j]) * s.unit[j];
   }
   s.start[p] = (int) (n * p);
-  cross(p, p, n, s.x, s.x, c);
-  for (size_t i = 0; i < p * p; i++) c[i] /= (double) n;
-  for (size_t i = 0; i < p; i++) s.trace += c[i + i * p];
+  s.trace = covariance(n, p, s.x, c);
   jacobi(p, c, s.lambda, s.vectors);
   free(z);
   free(w);
@@ -139,13 +106,6 @@ static void drop(sample *s)
   free(s->start);
 }
 
-static double *normals(size_t n)
-{
-  double *x = doubles(n);
-  for (size_t i = 0; i < n; i++) x[i] = test_normal();
-  return x;
-}
-
 /* The maximum of the likelihood at k dimensions, W turned by R. */
 static double closed_form(const sample *s, size_t k, double *w, double *sigma2)
 {
@@ -155,12 +115,7 @@ static double closed_form(const sample *s, size_t k, double *w, double *sigma2)
   for (size_t j = 0; j < k; j++)
     for (size_t i = 0; i < p; i++)
       w[i + j * p] = s->vectors[i + j * p] * sqrt(s->lambda[j] - *sigma2);
-  for (size_t j = 0; j + 1 < k; j++)
-    for (size_t i = 0; i < p; i++) {                 /* a plane rotation */
-      double u = w[i + j * p], v = w[i + (j + 1) * p];
-      w[i + j * p] = 0.6 * u - 0.8 * v;
-      w[i + (j + 1) * p] = 0.8 * u + 0.6 * v;
-    }
+  for (size_t j = 0; j + 1 < k; j++) turn(p, w + j * p, w + (j + 1) * p, 1, 0.6, 0.8);
   return naive_loglik(s->n, p, k, s->x, w, *sigma2);
 }
 
@@ -180,7 +135,7 @@ static int step(const elbo_data *d, size_t k, const double *w, double sigma2,
 static void check_step(size_t n, size_t p, size_t k)
 {
   sample s = new_sample(n, p, 2, 9.0);
-  double *w = normals(p * k), *w_new = doubles(p * k), *expected = doubles(p * k);
+  double *w = normals(p * k, 1.0), *w_new = doubles(p * k), *expected = doubles(p * k);
   double sigma2 = 0.3 + test_uniform(), sigma2_new, loglik, kept;
   double noise = naive_step(n, p, k, s.x, w, sigma2, expected);
   for (int kind = DATA_DOUBLE; kind <= DATA_SPARSE; kind++) {
@@ -238,7 +193,7 @@ static void plain_maps_never_lose_likelihood(void)
         const size_t p = 11;
         sample s = new_sample(n, p, 3, 9.0);
         elbo_data d = data_of(&s, DATA_DOUBLE);
-        double *w = normals(p * k), *w_new = doubles(p * k), fixed = noises[noise];
+        double *w = normals(p * k, 1.0), *w_new = doubles(p * k), fixed = noises[noise];
         double sigma2 = fixed > 0.0 ? fixed : 1.0, next, loglik, last = -INFINITY;
         for (int map = 0; map < 50; map++) {
           CHECK(step(&d, k, w, sigma2, s.trace, fixed, w_new, &next, &loglik) == ELBO_OK);
@@ -261,7 +216,7 @@ static void a_map_without_noise_left_is_refused(void)
   const size_t n = 30, p = 6, k = 2;
   sample s = new_sample(n, p, k, 0.0);
   elbo_data d = data_of(&s, DATA_DOUBLE);
-  double *w = normals(p * k), *w_new = doubles(p * k), sigma2 = 1.0, loglik;
+  double *w = normals(p * k, 1.0), *w_new = doubles(p * k), sigma2 = 1.0, loglik;
   int status = ELBO_OK;
   for (int map = 0; map < 2000 && status == ELBO_OK; map++) {
     double next = NAN;
@@ -279,32 +234,13 @@ static void a_map_without_noise_left_is_refused(void)
 
 /* ---- accelerated EM ---------------------------------------------------- */
 
-static em_subspace new_subspace(size_t p, size_t k)
-{
-  return (em_subspace) {k, 0, doubles(p * k), doubles(p * k), doubles(p * k),
-                        doubles(p * k), doubles(k)};
-}
-
-static void drop_subspace(em_subspace *e)
-{
-  free(e->u);
-  free(e->su);
-  free(e->step);
-  free(e->sstep);
-  free(e->values);
-}
-
 /* y (p x b) = S q */
 static void naive_product(const sample *s, const double *q, size_t b, double *y)
 {
   double *xq = doubles(s->n * b);
-  for (size_t t = 0; t < b; t++)
-    for (size_t i = 0; i < s->n; i++) {
-      double sum = 0.0;
-      for (size_t j = 0; j < s->p; j++) sum += s->x[i + j * s->n] * q[j + t * s->p];
-      xq[i + t * s->n] = sum / (double) s->n;
-    }
+  multiply(s->n, b, s->p, s->x, q, xq);
   cross(s->p, b, s->n, s->x, xq, y);
+  for (size_t i = 0; i < s->p * b; i++) y[i] /= (double) s->n;
   free(xq);
 }
 
@@ -314,16 +250,13 @@ static void check_state(const sample *s, const em_subspace *e)
 {
   size_t p = s->p, k = e->k, m = k + e->c;
   double *z = doubles(p * m), *sz = doubles(p * m), *expected = doubles(p * m);
-  double *gram = doubles(m * m), *identity = doubles(m * m);
   double *h = doubles(k * k), *diagonal = doubles(k * k), apart = 0.0;
   CHECK(e->c <= k && m <= p);
   memcpy(z, e->u, p * k * sizeof *z);
   memcpy(z + p * k, e->step, p * e->c * sizeof *z);
   memcpy(sz, e->su, p * k * sizeof *z);
   memcpy(sz + p * k, e->sstep, p * e->c * sizeof *z);
-  cross(m, m, p, z, z, gram);
-  for (size_t i = 0; i < m * m; i++) identity[i] = i % (m + 1) == 0;
-  CHECK_NEAR(gap(m * m, gram, identity), 0.0, 1e-11);
+  CHECK_NEAR(skew(p, m, z), 0.0, 1e-11);
   naive_product(s, z, m, expected);
   for (size_t i = 0; i < p * m; i++) {      /* absolute, in units of the top */
     expected[i] /= s->lambda[0];
@@ -341,8 +274,6 @@ static void check_state(const sample *s, const em_subspace *e)
   free(z);
   free(sz);
   free(expected);
-  free(gram);
-  free(identity);
   free(h);
   free(diagonal);
 }
@@ -394,7 +325,7 @@ static void check_ritz_from_random(size_t n, size_t p, size_t k, size_t rank,
                                    double noise, double fixed)
 {
   sample s = new_sample(n, p, rank, noise);
-  double *w = normals(p * k);
+  double *w = normals(p * k, 1.0);
   for (int kind = DATA_DOUBLE; kind <= DATA_SPARSE; kind++)
     check_ritz(&s, (enum data_kind) kind, k, w, fixed, 400);
   free(w);
@@ -458,7 +389,7 @@ static void a_state_lasts(void)
   elbo_data d = data_of(&s, DATA_DOUBLE);
   em_subspace e[2] = {new_subspace(p, k), new_subspace(p, k)};
   CHECK(em_ritz_work(&d, k, &work, &iwork) == ELBO_OK);
-  double *space = doubles(work), *w = normals(p * k);
+  double *space = doubles(work), *w = normals(p * k, 1.0);
   int *ispace = ints(iwork);
   CHECK(em_ritz_start(&d, w, &e[0], space, ispace) == ELBO_OK);
   for (int map = 0; map < 2000; map++)

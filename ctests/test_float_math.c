@@ -235,21 +235,6 @@ static vae_shape large_shape(int noise)
                       .decoder = {2, {33, 70}, {ACTIVATION_SILU, ACTIVATION_RELU}}};
 }
 
-static int float_epoch(const problem *q, vae_training *set, int threads, uint32_t epoch,
-                       optimiser_state *at, vae_progress *progress)
-{
-  real *work = reals(vae_epoch_work(&q->net, set->batch, set->model.samples));
-  double *sums = doubles(vae_epoch_sums(&q->net, set->batch, set->model.samples));
-  int *order = ints(q->data.n);
-  set->model.plan = plan_for(set->model.plan.kernel, threads);
-  int status = vae_epoch(&q->net, &q->data, epoch, set, at, progress, work, sums, order);
-  CHECK(spilled() == 0);
-  free(work);
-  free(sums);
-  free(order);
-  return status;
-}
-
 static void threads_change_no_bit_of_an_epoch(void)
 {
   test_seed(2);
@@ -261,23 +246,19 @@ static void threads_change_no_bit_of_an_epoch(void)
       vae_training set = {.model = q.set, .climb = {OPTIMISER_ADAM, 1e-3, 0.0, INFINITY},
                           .batch = 150, .key = {{1, 2}}};
       for (size_t i = 0; i < q.net.size; i++) q.theta[i] *= (real) 0.2;
-      real *theta[4];
+      climber at[4];
       vae_progress progress[4];
-      set.model.plan.kernel = (enum gemm_kernel) kernel;
       for (int threads = 1; threads <= 3; threads++) {
-        real *m = reals(q.net.size), *v = reals(q.net.size);
-        for (size_t i = 0; i < q.net.size; i++) m[i] = v[i] = 0;
-        theta[threads] = copy_reals(q.net.size, q.theta);
-        optimiser_state at = {theta[threads], m, v, 0.0};
-        CHECK(float_epoch(&q, &set, threads, 1, &at, &progress[threads]) == ELBO_OK);
-        CHECK(same_reals(q.net.size, theta[threads], theta[1]));
+        gemm_plan plan = plan_for((enum gemm_kernel) kernel, threads);
+        at[threads] = start_at(q.net.size, q.theta);
+        int status = engine_epoch(&q, &set, plan, 1, &at[threads], &progress[threads]);
+        CHECK(status == ELBO_OK);
+        CHECK(same_climber(&at[threads], &at[1]));
         CHECK(memcmp(&progress[threads], &progress[1], sizeof *progress) == 0);
-        free(m);
-        free(v);
       }
-      CHECK(finite_reals(q.net.size, theta[1]));
-      CHECK(!same_reals(q.net.size, theta[1], q.theta));
-      for (int threads = 1; threads <= 3; threads++) free(theta[threads]);
+      CHECK(finite_reals(q.net.size, at[1].theta));
+      CHECK(!same_reals(q.net.size, at[1].theta, q.theta));
+      for (int threads = 1; threads <= 3; threads++) drop_climber(&at[threads]);
       drop_problem(&q);
     }
 }
@@ -319,22 +300,19 @@ static void an_engine_in_float_learns(void)
     }
   vae_training set = {.model = q.set, .climb = {OPTIMISER_ADAM, 0.02, 0.0, 1e3},
                       .batch = 100, .key = {{5, 6}}};
-  real *m = reals(q.net.size), *v = reals(q.net.size);
-  for (size_t i = 0; i < q.net.size; i++) m[i] = v[i] = 0;
-  optimiser_state at = {q.theta, m, v, 0.0};
-  set.model.plan.kernel = gemm_best();
+  climber at = start_at(q.net.size, q.theta);
   for (uint32_t epoch = 1; epoch <= 120; epoch++) {
     vae_progress progress;
     if (epoch > 80) set.climb.rate *= 0.93;
-    CHECK(float_epoch(&q, &set, 2, epoch, &at, &progress) == ELBO_OK);
+    gemm_plan plan = plan_for(gemm_best(), 2);
+    CHECK(engine_epoch(&q, &set, plan, epoch, &at, &progress) == ELBO_OK);
     if (epoch == 1) start = progress.terms.objective;
     end_at = progress.terms.objective;
   }
   CHECK(start < truth - 2.0);
   CHECK(end_at > truth - 0.1 && end_at < truth + 0.1);
   CHECK(at.steps == 1200.0);
-  free(m);
-  free(v);
+  drop_climber(&at);
   drop_problem(&q);
 }
 

@@ -13,8 +13,8 @@
 #include "linalg.h"
 #include "threads.h"
 
-static const double marker = 12345.0;
 static const char *const transposes[] = {"NN", "NT", "TN", "TT"};
+static const double alphas[] = {1.0, -1.0, 0.5, 0.0}, betas[] = {0.0, 1.0, -1.0, 0.3};
 
 typedef struct {
   enum gemm_kernel kernel;
@@ -55,7 +55,7 @@ static double any_integer(int single)
 static double *matrix(size_t rows, size_t cols, size_t ld, int single,
                       double (*draw)(int), double gap_of, size_t *size)
 {
-  *size = rows && cols ? ld * (cols - 1) + rows : 0;
+  *size = span(rows, cols, ld);
   double *x = doubles(*size);
   for (size_t i = 0; i < *size; i++) x[i] = i % ld < rows ? draw(single) : gap_of;
   return x;
@@ -81,21 +81,6 @@ static void free_operands(operands *o)
   free(o->a);
   free(o->b);
   free(o->c);
-}
-
-static double *copy_of(size_t n, const double *x)
-{
-  double *y = doubles(n);
-  for (size_t i = 0; i < n; i++) y[i] = x[i];
-  return y;
-}
-
-static float *floats(size_t n, const double *x)
-{
-  float *y = malloc(n * sizeof *y);
-  if (!y && n) abort();
-  for (size_t i = 0; i < n; i++) y[i] = (float) x[i];
-  return y;
 }
 
 /* Numbers that differ; a zero's sign counts, a NaN's does not. */
@@ -235,7 +220,6 @@ static void check_product(const product *p, int integers)
 /* Every m, n and k of 1, ..., 67, the other two at random, with all else. */
 static void check_sizes(int single, enum gemm_kernel kernel)
 {
-  static const double alphas[] = {1.0, -1.0, 0.5, 0.0}, betas[] = {0.0, 1.0, -1.0, 0.3};
   static const size_t pads[] = {0, 0, 1, 5};
   test_seed(1);
   for (size_t i = 0; i < 3 * 67 * 4 * 4; i++) {
@@ -255,7 +239,6 @@ static void small_products_are_summed_in_order(void) { with_each_kernel(check_si
 /* Each tile at each of its edges, with every pair of factors. */
 static void check_factors(int single, enum gemm_kernel kernel)
 {
-  static const double alphas[] = {1.0, -1.0, 0.5, 0.0}, betas[] = {0.0, 1.0, -1.0, 0.3};
   static const size_t sizes[] = {1, 8, 31, 32, 33};
   test_seed(2);
   for (int i = 0; i < 16; i++)
@@ -458,7 +441,6 @@ static void check_triangle(const product *p)
 
 static void check_triangles(int single, enum gemm_kernel kernel)
 {
-  static const double alphas[] = {1.0, -1.0, 0.5, 0.0}, betas[] = {0.0, 1.0, -1.0, 0.3};
   static const int threads[] = {1, 2, 3, 7};
   static const size_t large[][2] = {{129, 195}, {260, 17}, {300, 400}, {515, 3}};
   test_seed(7);
@@ -532,7 +514,6 @@ static void check_empty(int single, enum gemm_kernel kernel)
 {
   static const size_t sizes[][3] = {{0, 0, 0}, {0, 3, 4}, {5, 0, 4}, {5, 3, 0},
                                     {1, 0, 0}, {0, 1, 0}, {40, 30, 0}, {0, 0, 9}};
-  static const double betas[] = {0.0, 1.0, -1.0, 0.3};
   test_seed(9);
   for (int s = 0; s < 8; s++)
     for (int t = 0; t < 4; t++)
@@ -644,7 +625,6 @@ static void check_linalg(const product *p, size_t *fused)
 
 static void our_own_agree_with_blas(void)
 {
-  static const double alphas[] = {1.0, -1.0, 0.5, 0.0}, betas[] = {0.0, 1.0, -1.0, 0.3};
   size_t fused[2] = {0, 0};
   test_seed(10);
   for (int kernel = GEMM_PORTABLE; kernel <= (int) gemm_best(); kernel++)

@@ -2,21 +2,8 @@
  * it: A = Q diag(values) Q' with Q a product of plane rotations. */
 #include "arrays.h"
 #include "krylov.h"
+#include "reference.h"
 #include "status.h"
-
-/* Largest entry of |V'V - I| for the first m columns of v (p x m). */
-static double skew(size_t p, size_t m, const double *v)
-{
-  double worst = 0.0;
-  for (size_t j = 0; j < m; j++)
-    for (size_t i = 0; i <= j; i++) {
-      double dot = 0.0;
-      for (size_t t = 0; t < p; t++) dot += v[t + i * p] * v[t + j * p];
-      dot = fabs(dot - (i == j));
-      if (!(dot <= worst)) worst = dot == dot ? dot : INFINITY;
-    }
-  return worst;
-}
 
 /* ---- matrices with a known spectrum ------------------------------------ */
 
@@ -28,14 +15,8 @@ typedef struct {
 static void times(void *context, const double *q, size_t b, double *z)
 {
   matrix *m = context;
-  size_t p = m->p;
   m->calls += b;
-  for (size_t t = 0; t < b; t++) {
-    for (size_t i = 0; i < p; i++) z[i + t * p] = 0.0;
-    for (size_t j = 0; j < p; j++)
-      for (size_t i = 0; i < p; i++)
-        z[i + t * p] += m->a[i + j * p] * q[j + t * p];
-  }
+  multiply(m->p, b, m->p, m->a, q, z);
 }
 
 static void slow(void *context)
@@ -48,15 +29,8 @@ static void slow(void *context)
 static void rotate(matrix *m, size_t r, size_t s, double angle)
 {
   size_t p = m->p;
-  double c = cos(angle), d = sin(angle);
-  for (int side = 0; side < 2; side++)
-    for (size_t i = 0; i < p; i++) {
-      double *x = m->a + (side ? r + i * p : i + r * p);
-      double *y = m->a + (side ? s + i * p : i + s * p);
-      double u = *x, v = *y;
-      *x = c * u - d * v;
-      *y = d * u + c * v;
-    }
+  turn(p, m->a + r * p, m->a + s * p, 1, cos(angle), sin(angle));
+  turn(p, m->a + r, m->a + s, p, cos(angle), sin(angle));
 }
 
 /* Takes `values`, p of them and decreasing. */
@@ -324,8 +298,7 @@ static double outside(size_t p, size_t m, const double *q, const double *x)
 /* p x (m + b): m orthonormal columns, by Gram and Schmidt, and b random ones */
 static double *basis_of(size_t p, size_t m, size_t b)
 {
-  double *basis = doubles(p * (m + b));
-  for (size_t i = 0; i < p * (m + b); i++) basis[i] = test_normal();
+  double *basis = normals(p * (m + b), 1.0);
   for (size_t j = 0; j < m; j++)
     for (int pass = 0; pass < 2; pass++) {
       double size = 0.0, *x = basis + j * p;
@@ -344,9 +317,8 @@ static double *basis_of(size_t p, size_t m, size_t b)
  * their span holds every column that there was. */
 static void check_basis(size_t p, size_t m, size_t b, double *basis)
 {
-  double *before = doubles(p * (m + b));
+  double *before = copy_of(p * (m + b), basis);
   double *work = doubles(krylov_orthonormalise_work(m, b)), worst = 0.0;
-  memcpy(before, basis, p * (m + b) * sizeof *before);
   CHECK(krylov_orthonormalise(p, m, b, basis, work) == ELBO_OK);
   CHECK_NEAR(skew(p, m + b, basis), 0.0, 1e-13);
   CHECK(memcmp(basis, before, p * m * sizeof *before) == 0);
@@ -373,9 +345,8 @@ static void independent_columns_keep_their_span(void)
 static void columns_keep_their_order(void)
 {
   const size_t p = 30, m = 4, b = 6;
-  double *basis = basis_of(p, m, b), *before = doubles(p * (m + b));
+  double *basis = basis_of(p, m, b), *before = copy_of(p * (m + b), basis);
   double *work = doubles(krylov_orthonormalise_work(m, b));
-  memcpy(before, basis, p * (m + b) * sizeof *before);
   CHECK(krylov_orthonormalise(p, m, b, basis, work) == ELBO_OK);
   for (size_t j = m; j < m + b; j++) {
     double dot = 0.0;

@@ -6,18 +6,6 @@
 #include "reference.h"
 #include "status.h"
 
-/* ---- plain reference code ---------------------------------------------- */
-
-/* c (m x n) = a b, for a m x t and b t x n */
-static void times(size_t m, size_t n, size_t t, const double *a, const double *b,
-                  double *c)
-{
-  for (size_t i = 0; i < m * n; i++) c[i] = 0.0;
-  for (size_t j = 0; j < n; j++)
-    for (size_t l = 0; l < t; l++)
-      for (size_t i = 0; i < m; i++) c[i + j * m] += a[i + l * m] * b[l + j * t];
-}
-
 /* ---- samples ----------------------------------------------------------- */
 
 typedef struct {
@@ -54,9 +42,7 @@ static void centre(sample *s)
       s->trace += v * v / (double) n;
     }
   }
-  if (!s->s) return;
-  cross(p, p, n, s->x, s->x, s->s);
-  for (size_t i = 0; i < p * p; i++) s->s[i] /= (double) n;
+  if (s->s) covariance(n, p, s->x, s->s);
 }
 
 static void fill_sparse(sample *s)
@@ -76,9 +62,7 @@ static sample new_sample(size_t n, size_t p, size_t rank, double noise)
   sample s = {n, p, doubles(n * p), p <= SMALL ? doubles(p * p) : NULL, 0.0,
               doubles(n * p), doubles(n * p), doubles(p), doubles(p), ints(n * p),
               ints(n * p), ints(p + 1)};
-  double *z = doubles(n * rank), *w = doubles(rank * p);
-  for (size_t i = 0; i < n * rank; i++) z[i] = test_normal();
-  for (size_t i = 0; i < rank * p; i++) w[i] = test_normal();
+  double *z = normals(n * rank, 1.0), *w = normals(rank * p, 1.0);
   for (size_t i = 0; i < n * p; i++) {
     s.value[i] = new_cell(z + i % n * rank, w + i / n * rank, rank, noise);
     s.ivalue[i] = (int) s.value[i];
@@ -117,13 +101,6 @@ static void drop(sample *s)
   free(s->ivalue);
   free(s->row);
   free(s->start);
-}
-
-static double *normals(size_t n, double size)
-{
-  double *x = doubles(n);
-  for (size_t i = 0; i < n; i++) x[i] = size * test_normal();
-  return x;
 }
 
 /* ---- the model, row by row --------------------------------------------- */
@@ -257,31 +234,9 @@ static void check_terms(lvae_terms t, lvae_terms expected, double tol)
   CHECK_NEAR(t.kl, expected.kl, tol);
 }
 
-/* Mean log density of the rows under N(0, W W' + sigma2 I). */
-static double naive_loglik(const sample *s, const model *m)
+static double loglik_of(const sample *s, const model *m)
 {
-  size_t n = s->n, p = s->p;
-  double *c = doubles(p * p), *y = doubles(p), sum = 0.0;
-  for (size_t j = 0; j < p; j++)
-    for (size_t i = 0; i < p; i++) {
-      c[i + j * p] = i == j ? m->sigma2 : 0.0;
-      for (size_t t = 0; t < m->k; t++) c[i + j * p] += m->w[i + t * p] * m->w[j + t * p];
-    }
-  for (size_t j = 0; j < p; j++)                 /* C = L L' */
-    for (size_t i = j; i < p; i++) {
-      for (size_t t = 0; t < j; t++) c[i + j * p] -= c[i + t * p] * c[j + t * p];
-      c[i + j * p] = i == j ? sqrt(c[j + j * p]) : c[i + j * p] / c[j + j * p];
-    }
-  for (size_t r = 0; r < n; r++)
-    for (size_t i = 0; i < p; i++) {             /* y = L^-1 x_r */
-      y[i] = s->x[r + i * n];
-      for (size_t t = 0; t < i; t++) y[i] -= c[i + t * p] * y[t];
-      y[i] /= c[i + i * p];
-      sum -= 0.5 * (log(6.283185307179586) + y[i] * y[i]) + log(c[i + i * p]);
-    }
-  free(c);
-  free(y);
-  return sum / (double) n;
+  return naive_loglik(s->n, s->p, m->k, s->x, m->w, m->sigma2);
 }
 
 /* V = (W'W + s I)^-1 W' and D = s / (diag(W'W) + s) */
@@ -295,7 +250,7 @@ static void naive_encoder(model *m, double s)
     m->d[j] = s / a[j + j * k];
   }
   invert(k, a, inverse);
-  times(p, k, k, m->w, inverse, m->vt);
+  multiply(p, k, k, m->w, inverse, m->vt);
   free(a);
   free(inverse);
 }
@@ -305,11 +260,11 @@ static void naive_decoder(const sample *s, const model *m, double *w)
 {
   size_t p = m->p, k = m->k;
   double *sv = doubles(p * k), *a = doubles(k * k), *inverse = doubles(k * k);
-  times(p, k, p, s->s, m->vt, sv);
+  multiply(p, k, p, s->s, m->vt, sv);
   cross(k, k, p, m->vt, sv, a);
   for (size_t j = 0; j < k; j++) a[j + j * k] += m->d[j];
   invert(k, a, inverse);
-  times(p, k, k, sv, inverse, w);
+  multiply(p, k, k, sv, inverse, w);
   free(sv);
   free(a);
   free(inverse);
@@ -364,11 +319,10 @@ static double along(const problem *q, objective f, size_t size, const double *th
 static double slope(const problem *q, objective f, size_t size, const double *theta,
                     const double *direction, double h)
 {
-  double near = along(q, f, size, theta, direction, h) -
-                along(q, f, size, theta, direction, -h);
-  double far = along(q, f, size, theta, direction, 2.0 * h) -
-               along(q, f, size, theta, direction, -2.0 * h);
-  return (8.0 * near - far) / (12.0 * h);
+  double at[4];
+  for (int i = 0; i < 4; i++)
+    at[i] = along(q, f, size, theta, direction, difference_steps[i] * h);
+  return difference_of(at, h);
 }
 
 /* The first `loadings` numbers (W, or W and V'), then log D if there, and log
@@ -399,8 +353,8 @@ static void check_elbo(size_t n, size_t p, size_t k)
   double *sw = doubles(p * k), *sv = doubles(p * k), *ww = doubles(k * k);
   double *wsv = doubles(k * k), *vsv = doubles(k * k), *wsw = doubles(k * k);
   double *kl = doubles(k), *expected = doubles(k), *work = doubles(2 * k * k), loglik;
-  times(p, k, p, s.s, m.w, sw);
-  times(p, k, p, s.s, m.vt, sv);
+  multiply(p, k, p, s.s, m.w, sw);
+  multiply(p, k, p, s.s, m.vt, sv);
   cross(k, k, p, m.w, m.w, ww);
   cross(k, k, p, m.w, sv, wsv);
   cross(k, k, p, m.vt, sv, vsv);
@@ -411,7 +365,7 @@ static void check_elbo(size_t n, size_t p, size_t k)
   check_terms(lvae_elbo(p, k, &moments, NULL), terms, 1e-11);
   for (size_t j = 0; j < k; j++) CHECK_NEAR(kl[j], expected[j], 1e-12);
   CHECK(lvae_loglik(p, k, ww, wsw, m.sigma2, s.trace, &loglik, work) == ELBO_OK);
-  CHECK_NEAR(loglik, naive_loglik(&s, &m), 1e-11);
+  CHECK_NEAR(loglik, loglik_of(&s, &m), 1e-11);
   CHECK(objective_of(terms, 1.0) <= loglik + 1e-10 * fabs(loglik));
   free(sw);
   free(sv);
@@ -444,7 +398,7 @@ static void the_elbo_touches_the_likelihood(void)
     model m = random_model(6, k);
     for (size_t i = 0; i < 6 * k; i++) m.w[i] = i % 7 == 0 ? 1.0 + (double) i : 0.0;
     naive_encoder(&m, m.sigma2);                 /* W'W is diagonal */
-    CHECK_NEAR(objective_of(all_rows(&s, &m), 1.0), naive_loglik(&s, &m), 1e-12);
+    CHECK_NEAR(objective_of(all_rows(&s, &m), 1.0), loglik_of(&s, &m), 1e-12);
     drop_model(&m);
     drop(&s);
   }
@@ -466,7 +420,7 @@ static void products_with_s_agree(void)
     sample s = new_sample(1 + 3 * p, p, 2, 3.0);
     for (size_t b = 1; b <= 5; b++) {
       double *q = normals(p * b, 1.0), *z = doubles(p * b), *expected = doubles(p * b);
-      times(p, b, p, s.s, q, expected);
+      multiply(p, b, p, s.s, q, expected);
       for (int source = 0; source < SOURCES; source++) {
         elbo_data d;
         lvae_cov cov = cov_of(&s, source, &d);
@@ -554,15 +508,15 @@ static lvae_terms rows_gradient(const elbo_data *d, const model *m, const int *r
 static int *new_rows(size_t n, size_t count, int list)
 {
   if (list == 0) return NULL;
-  int *rows = ints(n > count ? n : count);
+  if (list == 2) return any_rows(count, n);
+  int *rows = ints(n);
   for (size_t i = 0; i < n; i++) rows[i] = (int) i;
-  for (size_t i = n; list == 1 && i > 1; i--) {
+  for (size_t i = n; i > 1; i--) {
     size_t j = test_below(i);
     int t = rows[i - 1];
     rows[i - 1] = rows[j];
     rows[j] = t;
   }
-  for (size_t i = 0; list == 2 && i < count; i++) rows[i] = (int) test_below(n);
   return rows;
 }
 
@@ -810,14 +764,14 @@ static next_round naive_round(const sample *s, size_t k, const double *w, double
   jacobi(k, gram, values, r);
   for (size_t i = 0; i < k * k && !rotate; i++) r[i] = i % (k + 1) == 0;
   for (size_t i = 0; i < k * k; i++) rt[i] = r[i / k + i % k * k];
-  times(p, k, k, w, r, m.w);
+  multiply(p, k, k, w, r, m.w);
   m.sigma2 = sigma2;
   naive_encoder(&m, beta * sigma2);
   to.terms = all_rows(s, &m);
   naive_decoder(s, &m, w_next);
   memcpy(m.w, w_next, pk * sizeof *w);
   to.sigma2 = all_rows(s, &m).error / (double) p;
-  times(p, k, k, w_next, rt, to.w);
+  multiply(p, k, k, w_next, rt, to.w);
   free(gram);
   free(r);
   free(rt);
@@ -830,8 +784,8 @@ static next_round naive_round(const sample *s, size_t k, const double *w, double
 static void check_round(size_t n, size_t p, size_t k, double beta, int fix)
 {
   sample s = new_sample(n, p, 2, 3.0);
-  double *w = normals(p * k, 1.0), *kept = doubles(p * k), sigma2 = exp(0.5 * test_normal());
-  memcpy(kept, w, p * k * sizeof *w);
+  double *w = normals(p * k, 1.0), *kept = copy_of(p * k, w);
+  double sigma2 = exp(0.5 * test_normal());
   for (int rotate = 0; rotate < 2; rotate++) {
     next_round expected = naive_round(&s, k, w, sigma2, beta, rotate);
     for (int source = 0; source < SOURCES; source++) {
@@ -874,12 +828,12 @@ static void the_frame_of_a_rotated_round_is_the_callers(void)
   lvae_cov cov = cov_of(&s, 0, NULL);
   double *w = normals(p * k, 1.0), *turned = doubles(p * k), *expected = doubles(p * k);
   double q[] = {0.6, 0.8, 0.0, -0.8, 0.6, 0.0, 0.0, 0.0, 1.0}, value[2];
-  times(p, k, k, w, q, turned);
+  multiply(p, k, k, w, q, turned);
   for (int rotate = 0; rotate < 2; rotate++) {
     next_round a = new_round(p * k), b = new_round(p * k);
     CHECK(ascend(&cov, k, w, 0.8, s.trace, 1.3, rotate, 0, &a) == ELBO_OK);
     CHECK(ascend(&cov, k, turned, 0.8, s.trace, 1.3, rotate, 0, &b) == ELBO_OK);
-    times(p, k, k, a.w, q, expected);
+    multiply(p, k, k, a.w, q, expected);
     value[rotate] = objective_of(a.terms, 1.3);
     CHECK((gap(p * k, b.w, expected) < 1e-11) == rotate);
     CHECK((fabs(b.sigma2 - a.sigma2) < 1e-12) == rotate);
@@ -904,7 +858,7 @@ static void a_rotated_round_has_the_likelihood(void)
     lvae_cov cov = cov_of(&s, 0, NULL);
     next_round to = new_round(6 * k);
     CHECK(ascend(&cov, k, m.w, m.sigma2, s.trace, 1.0, 1, 0, &to) == ELBO_OK);
-    CHECK_NEAR(objective_of(to.terms, 1.0), naive_loglik(&s, &m), 1e-11);
+    CHECK_NEAR(objective_of(to.terms, 1.0), loglik_of(&s, &m), 1e-11);
     free(to.w);
     drop_model(&m);
     drop(&s);
@@ -1044,14 +998,10 @@ static void check_fixed_point(const sample *s, size_t k, double beta, double fix
   spectrum e = new_spectrum(s);
   double sigma2 = fixed > 0.0 ? fixed : optimal_noise(s, &e, k, beta);
   model m = closed_form(&e, p, k, beta, sigma2), again = new_model(p, k);
-  double *gradient = doubles(size), *turned = doubles(pk);
+  double *gradient = doubles(size), *turned = copy_of(pk, m.w);
   lvae_terms terms = all_rows(s, &m), t;
   lvae_cov cov = cov_of(s, 0, NULL);
-  memcpy(turned, m.w, pk * sizeof *turned);
-  for (size_t i = 0; i < p && k > 1; i++) {      /* a plane rotation */
-    turned[i] = 0.6 * m.w[i] - 0.8 * m.w[i + p];
-    turned[i + p] = 0.8 * m.w[i] + 0.6 * m.w[i + p];
-  }
+  if (k > 1) turn(p, turned, turned + p, 1, 0.6, 0.8);
   for (int rotate = 0; rotate < 3; rotate++) {
     const double *w = rotate == 2 ? turned : m.w;
     next_round to = new_round(pk);
@@ -1070,7 +1020,7 @@ static void check_fixed_point(const sample *s, size_t k, double beta, double fix
   CHECK_NEAR(gap(pk, again.vt, m.vt), 0.0, 1e-9);
   CHECK_NEAR(gap(k, again.d, m.d), 0.0, 1e-9);
   for (size_t i = 0; i <= pk; i++) CHECK_NEAR(gradient[i], 0.0, 1e-8);
-  if (beta == 1.0) CHECK_NEAR(objective_of(terms, 1.0), naive_loglik(s, &m), 1e-11);
+  if (beta == 1.0) CHECK_NEAR(objective_of(terms, 1.0), loglik_of(s, &m), 1e-11);
   free(gradient);
   free(turned);
   drop_model(&m);
@@ -1230,13 +1180,7 @@ static double *new_values(size_t k, int ties)
   double *values = doubles(k);
   for (size_t j = 0; j < k; j++)
     values[j] = ties ? (double) (1 + test_below(4)) / 8.0 : exp(2.0 * test_normal());
-  for (size_t i = 0; i < k; i++)
-    for (size_t j = i + 1; j < k; j++)
-      if (values[j] > values[i]) {
-        double t = values[i];
-        values[i] = values[j];
-        values[j] = t;
-      }
+  qsort(values, k, sizeof *values, descending);
   return values;
 }
 

@@ -3,64 +3,21 @@
 #include <setjmp.h>
 
 #include "arrays.h"
-#include "data.h"
+#include "cells.h"
 #include "missing.h"
 #include "packed.h"
+#include "polls.h"
+#include "reference.h"
 #include "status.h"
 
-/* ---- one set of cells, in three kinds of storage ----------------------- */
-
-typedef struct {
-  size_t n, p;
-  double *cell;                /* n x p, NaN where missing */
-  double *mu, *unit;
-  double *value;               /* what elbo_data points at */
-  int *ivalue, *row, *start;
-  elbo_data d;
-} set;
-
-/* Zeros are left out of sparse storage, but for one here and there. */
-static void store(set *s, enum data_kind kind)
-{
-  size_t n = s->n, p = s->p, stored = 0;
-  free(s->value);
-  free(s->ivalue);
-  free(s->row);
-  free(s->start);
-  s->value = NULL;
-  s->ivalue = s->row = s->start = NULL;
-  if (kind == DATA_DOUBLE) {
-    s->value = doubles(n * p);
-    memcpy(s->value, s->cell, n * p * sizeof *s->value);
-  } else if (kind == DATA_INTEGER) {
-    s->ivalue = ints(n * p);
-    for (size_t i = 0; i < n * p; i++)
-      s->ivalue[i] = isnan(s->cell[i]) ? DATA_MISSING_INT : (int) s->cell[i];
-  } else {
-    for (size_t i = 0; i < n * p; i++) stored += s->cell[i] != 0.0 || i % 13 == 0;
-    s->value = doubles(stored);
-    s->row = ints(stored);
-    s->start = ints(p + 1);
-    stored = 0;
-    for (size_t i = 0; i < n * p; i++) {
-      if (i % n == 0) s->start[i / n] = (int) stored;
-      if (s->cell[i] == 0.0 && i % 13 != 0) continue;
-      s->row[stored] = (int) (i % n);
-      s->value[stored++] = s->cell[i];
-    }
-    s->start[p] = (int) stored;
-  }
-  s->d = (elbo_data) {kind, n, p, s->value, s->ivalue, s->row, s->start, s->mu,
-                      s->unit, NULL};
-}
+/* ---- sets of cells ----------------------------------------------------- */
 
 /* Whole numbers with two factors and noise; nothing missing yet. */
 static set new_set(size_t n, size_t p)
 {
   set s = {.n = n, .p = p, .cell = doubles(n * p), .mu = doubles(p),
            .unit = doubles(p)};
-  double *w = doubles(2 * p);
-  for (size_t j = 0; j < 2 * p; j++) w[j] = 4.0 * test_normal();
+  double *w = normals(2 * p, 4.0);
   for (size_t i = 0; i < n; i++) {
     double z = test_normal(), y = test_normal();
     for (size_t j = 0; j < p; j++)
@@ -93,19 +50,6 @@ static void dig(set *s, enum holes how)
   store(s, DATA_DOUBLE);
 }
 
-static void drop(set *s)
-{
-  free(s->cell);
-  free(s->mu);
-  free(s->unit);
-  free(s->value);
-  free(s->ivalue);
-  free(s->row);
-  free(s->start);
-}
-
-static const enum data_kind kinds[] = {DATA_DOUBLE, DATA_INTEGER, DATA_SPARSE};
-
 typedef struct { int *pattern, *order; elbo_patterns rows; } patterns;
 
 static patterns patterns_of(const elbo_data *d)
@@ -125,31 +69,6 @@ static void drop_patterns(patterns *s)
 }
 
 /* ---- plain reference code ---------------------------------------------- */
-
-/* Inverse of positive definite a (k x k), by Gauss-Jordan; log |a|. */
-static double invert(size_t k, const double *a, double *inverse)
-{
-  double *m = doubles(k * k), logdet = 0.0;
-  memcpy(m, a, k * k * sizeof *m);
-  for (size_t i = 0; i < k * k; i++) inverse[i] = i % (k + 1) == 0;
-  for (size_t c = 0; c < k; c++) {
-    double d = m[c + c * k];
-    logdet += log(d);
-    for (size_t j = 0; j < k; j++) {
-      m[c + j * k] /= d;
-      inverse[c + j * k] /= d;
-    }
-    for (size_t i = 0; i < k; i++) {
-      double by = m[i + c * k];
-      for (size_t j = 0; i != c && j < k; j++) {
-        m[i + j * k] -= by * m[c + j * k];
-        inverse[i + j * k] -= by * inverse[c + j * k];
-      }
-    }
-  }
-  free(m);
-  return logdet;
-}
 
 /* Posterior of one row's z by conditioning the joint Gaussian of its observed
  * cells and z: mean (k), cov (k x k); returns log p(x_o) in data units. */
@@ -262,11 +181,7 @@ static double naive_map(const set *s, const missing_model *from, model *to)
       for (size_t i = 0; i < n; i++)
         cov[u + t * k] += zz[i * k1 * k1 + u + 1 + (t + 1) * k1] / (double) n;
     }
-  for (size_t t = 0; t < k; t++)                    /* R = L L' */
-    for (size_t u = t; u < k; u++) {
-      for (size_t v = 0; v < t; v++) cov[u + t * k] -= cov[u + v * k] * cov[t + v * k];
-      cov[u + t * k] = u == t ? sqrt(cov[t + t * k]) : cov[u + t * k] / cov[t + t * k];
-    }
+  cholesky(k, cov);                                 /* R = L L' */
   for (size_t j = 0; j < p; j++) {
     for (size_t t = 0; t < k; t++) shift[j] += to->w[j + t * p] * mean[t];
     to->mu[j] = s->mu[j] + shift[j] / s->unit[j];
@@ -285,13 +200,6 @@ static double naive_map(const set *s, const missing_model *from, model *to)
   free(inverse);
   free(shift);
   return loglik;
-}
-
-static double *normals(size_t n, double scale)
-{
-  double *x = doubles(n);
-  for (size_t i = 0; i < n; i++) x[i] = scale * test_normal();
-  return x;
 }
 
 /* ---- patterns ---------------------------------------------------------- */
@@ -583,13 +491,13 @@ static void maps_never_lose_likelihood(void)
       }
 }
 
-/* With nothing missing and one dimension, power iteration has the answer. */
+/* With nothing missing, the first eigenvector of X'X/n has the answer. */
 static void complete_data_reach_the_closed_form(void)
 {
   const size_t n = 80, p = 6;
   set s = new_set(n, p);
-  double *w = normals(p, 0.5), *x = doubles(n * p), *u = doubles(p), sigma2 = 1.0;
-  double value = 0.0, trace = 0.0, loglik = NAN;
+  double *w = normals(p, 0.5), *x = doubles(n * p), *c = doubles(p * p);
+  double *values = doubles(p), *u = doubles(p * p), sigma2 = 1.0, loglik = NAN;
   patterns found = patterns_of(&s.d);
   model to = new_model(p, 1);
   for (int step = 0; step < 400; step++) {
@@ -603,31 +511,19 @@ static void complete_data_reach_the_closed_form(void)
     double mean = 0.0;
     for (size_t i = 0; i < n; i++) mean += s.cell[i + j * n] / (double) n;
     CHECK_NEAR(s.mu[j], mean, 1e-9);
-    u[j] = 1.0;
-    for (size_t i = 0; i < n; i++) {
+    for (size_t i = 0; i < n; i++)
       x[i + j * n] = (s.cell[i + j * n] - mean) * s.unit[j];
-      trace += x[i + j * n] * x[i + j * n] / (double) n;
-    }
   }
-  for (int step = 0; step < 2000; step++) {           /* u <- X'X u / n */
-    double size = 0.0, *next = doubles(p);
-    for (size_t j = 0; j < p; j++) next[j] = 0.0;
-    for (size_t i = 0; i < n; i++) {
-      double dot = 0.0;
-      for (size_t j = 0; j < p; j++) dot += x[i + j * n] * u[j];
-      for (size_t j = 0; j < p; j++) next[j] += x[i + j * n] * dot / (double) n;
-    }
-    for (size_t j = 0; j < p; j++) size += next[j] * next[j];
-    value = sqrt(size);
-    for (size_t j = 0; j < p; j++) u[j] = next[j] / value;
-    free(next);
-  }
-  CHECK_NEAR(sigma2, (trace - value) / (double) (p - 1), 1e-8);
+  double trace = covariance(n, p, x, c);
+  jacobi(p, c, values, u);
+  CHECK_NEAR(sigma2, (trace - values[0]) / (double) (p - 1), 1e-8);
   double sign = w[0] * u[0] > 0.0 ? 1.0 : -1.0;
   for (size_t j = 0; j < p; j++)
-    CHECK_NEAR(w[j], sign * u[j] * sqrt(value - sigma2), 1e-6);
+    CHECK_NEAR(w[j], sign * u[j] * sqrt(values[0] - sigma2), 1e-6);
   free(w);
   free(x);
+  free(c);
+  free(values);
   free(u);
   drop_model(&to);
   drop_patterns(&found);
@@ -655,20 +551,12 @@ static void a_map_without_cells_is_refused(void)
 
 /* ---- poll -------------------------------------------------------------- */
 
-static int polls_left;
-static jmp_buf away;
-
-static void leave(void)
-{
-  if (polls_left-- <= 0) longjmp(away, 1);
-}
-
 static void poll_may_leave_by_a_long_jump(void)
 {
   const size_t n = 4500, p = 4, k = 2;
   set s = new_set(n, p);
   dig(&s, ANYWHERE);
-  double *w = normals(p * k, 0.5), loglik, *first = doubles(p * k);
+  double *w = normals(p * k, 0.5), loglik;
   double *work = doubles(missing_work(&s.d, k));
   int *pattern = ints(n), *order = ints(n);
   unsigned long long *words = malloc(3 * n * sizeof *words);
@@ -676,7 +564,7 @@ static void poll_may_leave_by_a_long_jump(void)
   model to = new_model(p, k);
   patterns found = patterns_of(&s.d);
   CHECK(map(&s, &found, &from, &to, &loglik) == ELBO_OK);
-  memcpy(first, to.w, p * k * sizeof *first);
+  double *first = copy_of(p * k, to.w);
   s.d.poll = leave;
   for (volatile int stop = 0; stop < 3; stop++) {
     polls_left = stop;

@@ -1,41 +1,21 @@
-/* Optimisers against algorithm 1 of Kingma and Ba (2015) and gradient ascent with momentum,
- * one parameter at a time, in double. */
-#include "optimiser.h"
-#include "reals.h"
-
-typedef struct {
-  size_t count;
-  real *theta, *m, *v;
-  double steps;
-} climber;
+/* Optimisers in double against the algorithms of climber.h; and what follows from
+ * these. */
+#include "climber.h"
 
 static climber new_climber(size_t count)
 {
-  climber c = {count, normal_reals(count, 1.0), reals(count), reals(count), 0.0};
-  for (size_t i = 0; i < count; i++) c.m[i] = c.v[i] = 0;
+  real *theta = normal_reals(count, 1.0);
+  climber c = start_at(count, theta);
+  free(theta);
   return c;
 }
 
-static climber copy_climber(const climber *c)
-{
-  return (climber) {c->count, copy_reals(c->count, c->theta), copy_reals(c->count, c->m),
-                    copy_reals(c->count, c->v), c->steps};
-}
-
-static void drop(climber *c)
-{
-  free(c->theta);
-  free(c->m);
-  free(c->v);
-}
-
-/* SGD gets no v: it must not need one. */
 static double climb(const optimiser *o, int kernel, int threads, const real *gradient,
                     climber *c)
 {
   double *work = doubles(optimiser_work(c->count));
   gemm_plan plan = {(enum gemm_kernel) kernel, threads, NULL};
-  optimiser_state at = {c->theta, c->m, o->kind == OPTIMISER_SGD ? NULL : c->v, c->steps};
+  optimiser_state at = state_of(c, o->kind);
   double norm = optimiser_climb(o, plan, c->count, gradient, &at, work);
   CHECK(at.theta == c->theta && at.m == c->m && at.steps == c->steps + 1.0);
   c->steps = at.steps;
@@ -43,46 +23,7 @@ static double climb(const optimiser *o, int kernel, int threads, const real *gra
   return norm;
 }
 
-/* ---- the algorithms, plainly ------------------------------------------- */
-
-/* Moments with their bias corrected, from the powers of the decay rates. */
-static void naive_adam(double rate, double g, double step, double *theta, double *m,
-                       double *v)
-{
-  *m = 0.9 * *m + (1.0 - 0.9) * g;
-  *v = 0.999 * *v + (1.0 - 0.999) * g * g;
-  double power1 = 1.0, power2 = 1.0;
-  for (double i = 0.0; i < step; i++) {
-    power1 *= 0.9;
-    power2 *= 0.999;
-  }
-  *theta += rate * (*m / (1.0 - power1)) / (sqrt(*v / (1.0 - power2)) + 1e-8);
-}
-
-static double naive_norm(size_t count, const real *g)
-{
-  double sum = 0.0;
-  for (size_t i = 0; i < count; i++) sum += g[i] * g[i];
-  return sqrt(sum);
-}
-
-static void naive_climb(const optimiser *o, const real *gradient, climber *c)
-{
-  double norm = naive_norm(c->count, gradient);
-  double shorter = norm > o->clip ? o->clip / norm : 1.0;
-  c->steps++;
-  for (size_t i = 0; i < c->count; i++) {
-    double g = shorter * gradient[i];
-    if (o->kind == OPTIMISER_ADAM)
-      naive_adam(o->rate, g, c->steps, &c->theta[i], &c->m[i], &c->v[i]);
-    else {
-      c->m[i] = o->momentum * c->m[i] + g;
-      c->theta[i] += o->rate * c->m[i];
-    }
-  }
-}
-
-/* ---- against them ------------------------------------------------------ */
+/* ---- against the algorithms -------------------------------------------- */
 
 /* Gradients of all sizes, with zeros, and rates that change on the way; some are longer
  * than the clip and some not. */
@@ -114,8 +55,8 @@ static void check_climbs(int kernel, const optimiser *how, size_t count, int ste
   if (bad) printf("kernel %d, kind %d, clip %g, %zu parameters\n", kernel, (int) how->kind,
                   how->clip, count);
   CHECK(bad == 0);
-  drop(&c);
-  drop(&plain);
+  drop_climber(&c);
+  drop_climber(&plain);
   free(gradient);
 }
 
@@ -191,8 +132,8 @@ static void no_gradient_is_no_step_at_first(void)
     optimiser o = {(enum optimiser_kind) kind, 0.5, 0.9, 1.0};
     CHECK(climb(&o, gemm_best(), 2, g, &c) == 0.0);
     CHECK(same_reals(100, c.theta, kept.theta));
-    drop(&c);
-    drop(&kept);
+    drop_climber(&c);
+    drop_climber(&kept);
     free(g);
   }
 }
@@ -208,7 +149,7 @@ static void what_is_not_finite_is_told(void)
       g[i] = odd[i];
       optimiser o = {(enum optimiser_kind) kind, 0.1, 0.9, i % 2 ? 1.0 : INFINITY};
       CHECK(!isfinite(climb(&o, gemm_best(), 1, g, &c)));
-      drop(&c);
+      drop_climber(&c);
       free(g);
     }
 }
@@ -226,16 +167,15 @@ static void a_copied_state_goes_on_as_the_first(void)
         real *g = normal_reals(COUNT, 1.0);
         if (s == 3) {
           climber again = copy_climber(&b);
-          drop(&b);
+          drop_climber(&b);
           b = again;
         }
         CHECK(climb(&o, kernel, 1, g, &a) == climb(&o, kernel, 2 + s % 2, g, &b));
         free(g);
       }
-      CHECK(same_reals(COUNT, a.theta, b.theta) && same_reals(COUNT, a.m, b.m) &&
-            same_reals(COUNT, a.v, b.v));
-      drop(&a);
-      drop(&b);
+      CHECK(same_climber(&a, &b));
+      drop_climber(&a);
+      drop_climber(&b);
     }
 }
 
@@ -257,7 +197,7 @@ static void a_hill_is_climbed(void)
       climb(&o, GEMM_PORTABLE, 1, g, &c);
     }
     for (int i = 0; i < COUNT; i++) CHECK_NEAR(c.theta[i], (double) i, 1e-4);
-    drop(&c);
+    drop_climber(&c);
   }
 }
 

@@ -2,44 +2,15 @@
  * layout. */
 #include "arrays.h"
 #include "packed.h"
+#include "reference.h"
 #include "status.h"
 
-static const double marker = 12345.0;
-
-/* Inverse of a (k x k) by Gauss-Jordan without pivoting; returns log |a|. */
-static double naive_inverse(size_t k, const double *a, double *inverse)
-{
-  double *m = doubles(k * k), logdet = 0.0;
-  memcpy(m, a, k * k * sizeof *m);
-  for (size_t i = 0; i < k * k; i++) inverse[i] = i % (k + 1) == 0;
-  for (size_t c = 0; c < k; c++) {
-    double d = m[c + c * k];
-    logdet += log(d);
-    for (size_t j = 0; j < k; j++) {
-      m[c + j * k] /= d;
-      inverse[c + j * k] /= d;
-    }
-    for (size_t i = 0; i < k; i++) {
-      double by = m[i + c * k];
-      for (size_t j = 0; i != c && j < k; j++) {
-        m[i + j * k] -= by * m[c + j * k];
-        inverse[i + j * k] -= by * inverse[c + j * k];
-      }
-    }
-  }
-  free(m);
-  return logdet;
-}
-
-/* I + B B' for random B (k x 3), as posterior precisions are */
+/* I + B'B for random B (3 x k), as posterior precisions are */
 static void precision(size_t k, double *a)
 {
-  double *b = doubles(3 * k);
-  for (size_t i = 0; i < 3 * k; i++) b[i] = 2.0 * test_normal();
-  for (size_t j = 0; j < k; j++)
-    for (size_t i = 0; i < k; i++)
-      a[i + j * k] = (i == j) + b[3 * i] * b[3 * j] + b[3 * i + 1] * b[3 * j + 1] +
-        b[3 * i + 2] * b[3 * j + 2];
+  double *b = normals(3 * k, 2.0);
+  cross(k, k, 3, b, b, a);
+  for (size_t i = 0; i < k; i++) a[i + i * k] += 1.0;
   free(b);
 }
 
@@ -47,7 +18,7 @@ static void precision(size_t k, double *a)
  * array ends with the last member's last entry. */
 static double *packed(size_t k, size_t count, const double *full, size_t ld)
 {
-  size_t size = packed_size(k), length = ld * (size - 1) + count;
+  size_t length = span(count, packed_size(k), ld);
   double *a = doubles(length);
   for (size_t i = 0; i < length; i++) a[i] = marker;
   for (size_t m = 0; m < count; m++)
@@ -79,7 +50,7 @@ static void inverses_match_gauss_jordan(void)
     double *full = doubles(kk * MOST), *inverse = doubles(kk * MOST), logdets[MOST];
     for (size_t m = 0; m < MOST; m++) {
       precision(k, full + m * kk);
-      logdets[m] = naive_inverse(k, full + m * kk, inverse + m * kk);
+      logdets[m] = invert(k, full + m * kk, inverse + m * kk);
     }
     for (size_t count = 1; count <= MOST; count++) {
       size_t ld = count + k % 3, bad = 0;
@@ -87,7 +58,7 @@ static void inverses_match_gauss_jordan(void)
       double *expected = packed(k, count, inverse, ld), worst = 0.0;
       double *work = doubles(packed_inverse_work(k));
       CHECK(packed_inverse(k, count, a, ld, logdet, work) == ELBO_OK);
-      for (size_t i = 0; i < ld * (packed_size(k) - 1) + count; i++) {
+      for (size_t i = 0; i < span(count, packed_size(k), ld); i++) {
         double d = fabs(a[i] - expected[i]);
         bad += i % ld >= count ? a[i] != marker : !(d < INFINITY);
         worst = fmax(worst, d);

@@ -2,6 +2,7 @@
  * should give. The seeds are fixed: a check passes always or never. Bounds lie at
  * about five standard deviations. */
 #include "arrays.h"
+#include "noise_reference.h"
 #include "rng.h"
 
 static const rng_key key = {{2024, 11}};
@@ -73,7 +74,7 @@ static void a_number_depends_on_neither_count_nor_stride(void)
   rng_normals(key, 3, 7, 1, 40, all, 1);
   for (size_t count = 0; count <= 40; count++)
     for (size_t stride = 1; stride <= 6; stride += 1 + stride / 3) {
-      size_t size = count ? (count - 1) * stride + 1 : 0, bad = 0;
+      size_t size = span(1, count, stride), bad = 0;
       double *out = doubles(size);
       rng_normals(key, 3, 7, 1, count, out, stride);
       for (size_t i = 0; i < size; i++)
@@ -127,29 +128,6 @@ static double *many_normals(rng_key k, uint32_t epoch, uint32_t first, uint32_t 
   return z;
 }
 
-static void check_moments(size_t n, const double *z)
-{
-  double m[5] = {0}, root = sqrt((double) n);
-  for (size_t i = 0; i < n; i++) {
-    double v = 1.0;
-    for (int r = 1; r <= 4; r++) m[r] += (v *= z[i]) / (double) n;
-  }
-  CHECK_NEAR(m[1], 0.0, 5.0 / root);
-  CHECK_NEAR(m[2] - 1.0, 0.0, 5.0 * sqrt(2.0) / root);
-  CHECK_NEAR(m[3], 0.0, 5.0 * sqrt(15.0) / root);
-  CHECK_NEAR(m[4] - 3.0, 0.0, 5.0 * sqrt(96.0) / root);
-}
-
-static void check_tails(size_t n, const double *z)
-{
-  for (double t = -4.0; t <= 4.0; t += 0.5) {
-    double share = 0.5 * erfc(t / sqrt(2.0)), beyond = 0.0;
-    for (size_t i = 0; i < n; i++) beyond += z[i] > t;
-    double mean = (double) n * share, sd = sqrt(mean * (1.0 - share));
-    CHECK(fabs(beyond - mean) <= 5.0 * sd + 1.0);
-  }
-}
-
 static int ascending(const void *a, const void *b)
 {
   double x = *(const double *) a, y = *(const double *) b;
@@ -159,8 +137,7 @@ static int ascending(const void *a, const void *b)
 /* Kolmogorov and Smirnov: D sqrt(n) is above 2.2 once in 8000 times. */
 static void check_distance(size_t n, const double *z)
 {
-  double *sorted = doubles(n), worst = 0.0;
-  memcpy(sorted, z, n * sizeof *z);
+  double *sorted = copy_of(n, z), worst = 0.0;
   qsort(sorted, n, sizeof *sorted, ascending);
   for (size_t i = 0; i < n; i++) {
     double f = 0.5 * erfc(-sorted[i] / sqrt(2.0));

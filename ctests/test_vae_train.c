@@ -6,62 +6,18 @@
 #include <setjmp.h>
 
 #include "noise_reference.h"
+#include "polls.h"
 #include "status.h"
 #include "vae_reference.h"
-#include "vae_train.h"
 
 static const rng_key key = {{11, 2025}};
 
-/* ---- states ------------------------------------------------------------ */
-
-typedef struct { size_t size; real *theta, *m, *v; double steps; } position;
-
-static position start_at(size_t size, const real *theta)
-{
-  position a = {size, copy_reals(size, theta), reals(size), reals(size), 0.0};
-  for (size_t i = 0; i < size; i++) a.m[i] = a.v[i] = 0;
-  return a;
-}
-
-static position copy_position(const position *a)
-{
-  return (position) {a->size, copy_reals(a->size, a->theta), copy_reals(a->size, a->m),
-                     copy_reals(a->size, a->v), a->steps};
-}
-
-static void drop_position(position *a)
-{
-  free(a->theta);
-  free(a->m);
-  free(a->v);
-}
-
-static int same_position(const position *a, const position *b)
-{
-  return a->steps == b->steps && same_reals(a->size, a->theta, b->theta) &&
-    same_reals(a->size, a->m, b->m) && same_reals(a->size, a->v, b->v);
-}
-
-/* One epoch in space of exactly its size, which holds NaN. SGD has no v. */
+/* By the plan of `set`, in space of exactly its size. */
 static int run_epoch(const problem *q, const vae_training *set, uint32_t epoch,
-                     position *at, vae_progress *progress)
+                     climber *at, vae_progress *progress)
 {
-  size_t samples = set->model.samples;
-  real *work = reals(vae_epoch_work(&q->net, set->batch, samples));
-  double *sums = doubles(vae_epoch_sums(&q->net, set->batch, samples));
-  int *order = ints(q->data.n);
-  vae_training with = *set;
-  with.model.plan = plan_for(set->model.plan.kernel, set->model.plan.threads);
-  optimiser_state state = {at->theta, at->m,
-                           set->climb.kind == OPTIMISER_SGD ? NULL : at->v, at->steps};
-  int status = vae_epoch(&q->net, &q->data, epoch, &with, &state, progress, work, sums,
-                         order);
-  at->steps = state.steps;
-  CHECK(spilled() == 0);
-  free(work);
-  free(sums);
-  free(order);
-  return status;
+  gemm_plan plan = plan_for(set->model.plan.kernel, set->model.plan.threads);
+  return engine_epoch(q, set, plan, epoch, at, progress);
 }
 
 static vae_training training_of(const problem *q, size_t batch)
@@ -76,7 +32,7 @@ static vae_training training_of(const problem *q, size_t batch)
 
 /* Draws the noise, takes the gradient, decays, climbs, for each batch of the order. */
 static vae_progress plain_epoch(const problem *q, const vae_training *set, uint32_t epoch,
-                                position *at)
+                                climber *at)
 {
   size_t n = q->data.n, k = q->net.shape.k, samples = set->model.samples;
   vae_progress p = {.step = 0};
@@ -162,64 +118,59 @@ static void an_epoch_is_its_batches(void)
     set.climb.kind = (enum optimiser_kind) (kind / 2 % 2);
     set.climb.clip = kind / 4 % 2 ? 0.7 : INFINITY;
     set.decay = kind / 8 % 2 ? 0.4 : 0.0;
-    position a = start_at(q.net.size, q.theta), b = copy_position(&a);
+    climber a = start_at(q.net.size, q.theta), b = copy_climber(&a);
     vae_progress p, r;
     for (uint32_t epoch = 1; epoch <= 2; epoch++) {
       CHECK(run_epoch(&q, &set, epoch, &a, &p) == ELBO_OK);
       r = plain_epoch(&q, &set, epoch, &b);
-      CHECK(same_position(&a, &b));
+      CHECK(same_climber(&a, &b));
       CHECK(p.step == r.step && p.step == (20 + set.batch - 1) / set.batch);
       check_progress(&p, &r, 1e-13);
     }
-    drop_position(&a);
-    drop_position(&b);
+    drop_climber(&a);
+    drop_climber(&b);
     drop_problem(&q);
   }
 }
 
+/* Of m rows, from `rows` or the first, with noise from Philox's words; free the noise. */
+static reference foreign_reference(const problem *q, const vae_training *set,
+                                   uint32_t epoch, const int *rows, size_t m)
+{
+  size_t k = q->net.shape.k, samples = set->model.samples;
+  double *noise = doubles(k * m * samples);
+  for (size_t i = 0; i < k * m * samples; i++) {
+    size_t column = i / k, row = rows ? (size_t) rows[column % m] : column % m;
+    noise[i] = expected_normal(set->key, epoch, (uint32_t) row, (uint32_t) (column / m),
+                               k, i % k);
+  }
+  return (reference) {
+    .shape = &q->net.shape, .theta = q->theta, .x = q->x, .fill = q->fill,
+    .condition = q->condition, .noise = noise, .rows = rows, .n = m,
+    .samples = samples, .beta = set->model.beta, .free_bits = set->model.free_bits,
+    .floor = set->model.floor};
+}
+
 /* Nothing from the engine: two epochs of 7 observations in batches of 3, 3 and 1. */
 static void foreign_epoch(const problem *q, const vae_training *set, uint32_t epoch,
-                          position *at)
+                          climber *at)
 {
-  size_t n = q->data.n, k = q->net.shape.k, size = q->net.size;
-  size_t samples = set->model.samples;
+  size_t n = q->data.n, size = q->net.size;
   int order[64];
   rng_permutation(set->key, epoch, n, order);
   for (size_t first = 0; first < n; first += set->batch) {
     size_t m = n - first < set->batch ? n - first : set->batch;
-    double *noise = doubles(k * m * samples), *gradient = doubles(size), norm = 0.0;
-    for (size_t i = 0; i < k * m * samples; i++) {
-      size_t column = i / k;
-      noise[i] = expected_normal(set->key, epoch, (uint32_t) order[first + column % m],
-                                 (uint32_t) (column / m), k, i % k);
-    }
-    reference r = {.shape = &q->net.shape, .theta = at->theta, .x = q->x, .fill = q->fill,
-                   .condition = q->condition, .noise = noise, .rows = order + first, .n = m,
-                   .samples = samples, .beta = set->model.beta,
-                   .free_bits = set->model.free_bits, .floor = set->model.floor};
+    double *gradient = doubles(size);
+    reference r = foreign_reference(q, set, epoch, order + first, m);
+    r.theta = at->theta;
     reference_result to = {.sides = 0};
     run_reference(&r, &to);
     for (size_t i = 0; i < size; i++) {
       double blur;
       gradient[i] = reference_slope(&r, at->theta, i, to.sides, &blur);
-      norm += gradient[i] * gradient[i];
     }
-    norm = sqrt(norm);
-    at->steps++;
-    for (size_t i = 0; i < size; i++) {
-      double g = gradient[i] * (norm > set->climb.clip ? set->climb.clip / norm : 1.0);
-      if (set->climb.kind == OPTIMISER_SGD) {
-        at->m[i] = set->climb.momentum * at->m[i] + g;
-        at->theta[i] += set->climb.rate * at->m[i];
-        continue;
-      }
-      at->m[i] = 0.9 * at->m[i] + 0.1 * g;
-      at->v[i] = 0.999 * at->v[i] + 0.001 * g * g;
-      double m_hat = at->m[i] / (1.0 - pow(0.9, at->steps));
-      double v_hat = at->v[i] / (1.0 - pow(0.999, at->steps));
-      at->theta[i] += set->climb.rate * m_hat / (sqrt(v_hat) + 1e-8);
-    }
-    free(noise);
+    naive_climb(&set->climb, gradient, at);
+    free((double *) r.noise);
     free(gradient);
   }
 }
@@ -237,7 +188,7 @@ static void an_epoch_is_what_it_should_be(void)
     vae_training set = training_of(&q, 3);
     set.climb = (optimiser) {kind % 2 ? OPTIMISER_SGD : OPTIMISER_ADAM, 0.02, 0.5,
                              kind / 2 % 2 ? 1.0 : INFINITY};
-    position a = start_at(q.net.size, q.theta), b = copy_position(&a);
+    climber a = start_at(q.net.size, q.theta), b = copy_climber(&a);
     for (uint32_t epoch = 5; epoch <= 6; epoch++) {
       vae_progress p;
       CHECK(run_epoch(&q, &set, epoch, &a, &p) == ELBO_OK);
@@ -245,8 +196,8 @@ static void an_epoch_is_what_it_should_be(void)
     }
     CHECK(a.steps == 6.0 && b.steps == 6.0);
     CHECK_NEAR(gap(q.net.size, a.theta, b.theta), 0.0, 1e-6);
-    drop_position(&a);
-    drop_position(&b);
+    drop_climber(&a);
+    drop_climber(&b);
     drop_problem(&q);
   }
 }
@@ -262,28 +213,28 @@ static void the_state_is_all_there_is(void)
     problem q = new_problem(&s, &(recipe) {30, 2, kind / 4, 0, 1.0, 0.0, -20.0});
     vae_training set = training_of(&q, 8);
     set.climb.kind = (enum optimiser_kind) (kind % 2);
-    position a = start_at(q.net.size, q.theta), begin_at = copy_position(&a);
+    climber a = start_at(q.net.size, q.theta), begin_at = copy_climber(&a);
     vae_progress p;
     run_epoch(&q, &set, 1, &a, &p);
-    position b = copy_position(&a);
+    climber b = copy_climber(&a);
     run_epoch(&q, &set, 2, &a, &p);
-    position other = start_at(q.net.size, q.theta);
+    climber other = start_at(q.net.size, q.theta);
     run_epoch(&q, &set, 9, &other, &p);            /* something else in between */
     run_epoch(&q, &set, 2, &b, &p);
-    CHECK(same_position(&a, &b));
-    position c = copy_position(&begin_at);
+    CHECK(same_climber(&a, &b));
+    climber c = copy_climber(&begin_at);
     run_epoch(&q, &set, 1, &c, &p);
     CHECK(!same_reals(q.net.size, c.theta, other.theta));
-    drop_position(&other);
-    other = copy_position(&begin_at);
+    drop_climber(&other);
+    other = copy_climber(&begin_at);
     set.key.key[1]++;
     run_epoch(&q, &set, 1, &other, &p);
     CHECK(!same_reals(q.net.size, c.theta, other.theta));
-    drop_position(&a);
-    drop_position(&b);
-    drop_position(&c);
-    drop_position(&other);
-    drop_position(&begin_at);
+    drop_climber(&a);
+    drop_climber(&b);
+    drop_climber(&c);
+    drop_climber(&other);
+    drop_climber(&begin_at);
     drop_problem(&q);
   }
 }
@@ -297,19 +248,19 @@ static void threads_change_no_bit(void)
                    .encoder = {2, {80, 130}, {ACTIVATION_RELU, ACTIVATION_SOFTPLUS}},
                    .decoder = {1, {90}, {ACTIVATION_TANH}}};
     problem q = new_problem(&s, &(recipe) {565, 1, kind, 0, 1.0, 0.0, -20.0});
-    position first = {0};
+    climber first = {0};
     for (int kernel = GEMM_PORTABLE; kernel <= (int) gemm_best(); kernel++) {
       vae_training set = training_of(&q, 256);
       vae_progress p, r;
-      position one = start_at(q.net.size, q.theta);
+      climber one = start_at(q.net.size, q.theta);
       set.model.plan.kernel = (enum gemm_kernel) kernel;
       run_epoch(&q, &set, 1, &one, &p);
       for (int threads = 2; threads <= 3; threads++) {
-        position a = start_at(q.net.size, q.theta);
+        climber a = start_at(q.net.size, q.theta);
         set.model.plan.threads = threads;
         run_epoch(&q, &set, 1, &a, &r);
-        CHECK(same_position(&a, &one) && memcmp(&p, &r, sizeof p) == 0);
-        drop_position(&a);
+        CHECK(same_climber(&a, &one) && memcmp(&p, &r, sizeof p) == 0);
+        drop_climber(&a);
       }
       if (kernel == GEMM_PORTABLE) first = one;
       else {                           /* a step may turn on the sign of a tiny gradient */
@@ -317,10 +268,10 @@ static void threads_change_no_bit(void)
         for (size_t i = 0; i < q.net.size; i++)
           off += fabs(one.theta[i] - first.theta[i]) / (double) q.net.size;
         CHECK(off < 1e-4);
-        drop_position(&one);
+        drop_climber(&one);
       }
     }
-    drop_position(&first);
+    drop_climber(&first);
     drop_problem(&q);
   }
 }
@@ -332,18 +283,23 @@ typedef struct {
   vae_terms terms;
 } answers;
 
+static answers new_answers(const problem *q)
+{
+  size_t n = q->data.n, p = q->net.shape.p, k = q->net.shape.k;
+  answers a = {doubles(n), doubles(n), doubles(n), doubles(p), doubles(k), doubles(k * n),
+               doubles(k * n), {.kl = 0.0}};
+  for (size_t f = 0; f < p; f++) a.error[f] = 3.0;
+  return a;
+}
+
 static answers ask(const problem *q, const vae_training *set)
 {
-  const vae_shape *s = &q->net.shape;
-  size_t n = q->data.n, samples = set->model.samples;
-  answers a = {doubles(n), doubles(n), doubles(n), doubles(s->p), doubles(s->k),
-               doubles(s->k * n), doubles(s->k * n), {.kl = 0.0}};
-  real *work = reals(vae_epoch_work(&q->net, set->batch, samples));
-  double *sums = doubles(vae_epoch_sums(&q->net, set->batch, samples));
+  answers a = new_answers(q);
+  real *work = reals(vae_epoch_work(&q->net, set->batch, set->model.samples));
+  double *sums = doubles(vae_epoch_sums(&q->net, set->batch, set->model.samples));
   vae_training with = *set;
   with.model.plan = plan_for(set->model.plan.kernel, set->model.plan.threads);
   vae_observed to = {a.reconstruction, a.kl, a.weighted, a.error};
-  for (size_t f = 0; f < s->p; f++) a.error[f] = 3.0;
   a.terms = vae_evaluate(&q->net, q->theta, &q->data, 4, &with, &to, a.kl_j, work, sums);
   vae_posterior(&q->net, q->theta, &q->data, &with, a.mean, a.d, work, sums);
   CHECK(spilled() == 0);
@@ -378,27 +334,14 @@ static void check_answers(const problem *q, const answers *a, const answers *b, 
 /* The reference on all observations at once, noise from Philox's words. */
 static answers ask_reference(const problem *q, const vae_training *set)
 {
-  const vae_shape *s = &q->net.shape;
-  size_t n = q->data.n, samples = set->model.samples;
-  double *noise = doubles(s->k * n * samples);
-  answers a = {doubles(n), doubles(n), doubles(n), doubles(s->p), doubles(s->k),
-               doubles(s->k * n), doubles(s->k * n), {.kl = 0.0}};
-  for (size_t i = 0; i < s->k * n * samples; i++) {
-    size_t column = i / s->k;
-    noise[i] = expected_normal(set->key, 4, (uint32_t) (column % n),
-                               (uint32_t) (column / n), s->k, i % s->k);
-  }
-  reference r = {.shape = s, .theta = q->theta, .x = q->x, .fill = q->fill,
-                 .condition = q->condition, .noise = noise, .n = n, .samples = samples,
-                 .beta = set->model.beta, .free_bits = set->model.free_bits,
-                 .floor = set->model.floor};
+  answers a = new_answers(q);
+  reference r = foreign_reference(q, set, 4, NULL, q->data.n);
   reference_result to = {.reconstruction = a.reconstruction, .kl = a.kl,
                          .weighted = a.weighted, .error = a.error, .m = a.mean, .d = a.d};
-  for (size_t f = 0; f < s->p; f++) a.error[f] = 3.0;
   run_reference(&r, &to);
-  memcpy(a.kl_j, to.kl_j, s->k * sizeof *a.kl_j);
+  memcpy(a.kl_j, to.kl_j, q->net.shape.k * sizeof *a.kl_j);
   a.terms = to.terms;
-  free(noise);
+  free((double *) r.noise);
   return a;
 }
 
@@ -461,8 +404,7 @@ static void check_generated(const problem *q, vae_training *set)
 {
   const vae_shape *s = &q->net.shape;
   size_t n = q->data.n, p = s->p;
-  double *z = doubles(s->k * n), *g[3], *s2[3];
-  for (size_t i = 0; i < s->k * n; i++) z[i] = test_normal();
+  double *z = normals(s->k * n, 1.0), *g[3], *s2[3];
   for (int i = 0; i < 3; i++) {
     set->batch = i == 0 ? 1 : i == 1 ? 6 : 100;
     real *work = reals(vae_epoch_work(&q->net, set->batch, 1));
@@ -477,20 +419,7 @@ static void check_generated(const problem *q, vae_training *set)
   }
   CHECK(all_finite(p * n, g[0]) && same_doubles(p * n, g[0], g[1]));
   CHECK(same_doubles(p * n, g[0], g[2]) && same_doubles(p * n, s2[0], s2[1]));
-  const double *decoder = q->theta + (s->decoder.count ? q->net.decoder[0].offset
-                                      : q->net.output.offset);
-  size_t bad = 0;
-  for (size_t i = 0; i < n; i++) {
-    double one[WIDEST], log_s2[WIDEST];
-    reference_result to = {.sides = 0};
-    naive_decoder(s, decoder, z + i * s->k, s->c ? q->condition + i * s->c : NULL, one,
-                  log_s2, &to);
-    for (size_t f = 0; f < p; f++) {
-      bad += !near(g[0][f + i * p], one[f], 1e-12);
-      bad += !near(s2[0][f + i * p], exp(fmax(log_s2[f], set->model.floor)), 1e-12);
-    }
-  }
-  CHECK(bad == 0);
+  CHECK(wrong_decoded(q, z, g[0], s2[0], 1e-12) == 0);
   free(z);
   for (int i = 0; i < 3; i++) free(g[i]);
   free(s2[0]);
@@ -521,7 +450,7 @@ static void the_step_that_is_not_finite_is_told(void)
     vae_shape s = {.p = 4, .k = 2, .noise = (enum vae_noise) (row % 3)};
     problem q = new_problem(&s, &(recipe) {15, 1, 0, 0, 1.0, 0.0, -20.0});
     vae_training set = training_of(&q, 3);
-    position at = start_at(q.net.size, q.theta);
+    climber at = start_at(q.net.size, q.theta);
     vae_progress p;
     int order[20];
     size_t place = 0;
@@ -532,7 +461,7 @@ static void the_step_that_is_not_finite_is_told(void)
     CHECK(p.step == place / 3 + 1);
     CHECK(isfinite(p.terms.objective) && isfinite(p.gradient_norm));
     CHECK((p.step == 1) == (p.terms.objective == 0.0));
-    drop_position(&at);
+    drop_climber(&at);
     drop_problem(&q);
   }
 }
@@ -548,13 +477,13 @@ static void parameters_that_are_not_finite_are_told(void)
       problem q = new_problem(&s, &(recipe) {5, 1, 0, 0, 1.0, 0.0, -20.0});
       vae_training set = training_of(&q, 10);
       q.theta[i] = odd[j];
-      position at = start_at(size, q.theta);
+      climber at = start_at(size, q.theta);
       vae_progress p;
       int status = run_epoch(&q, &set, 0, &at, &p);
       CHECK(status == ELBO_OK || (status == ELBO_NOT_FINITE && p.step == 1));
       CHECK(j > 0 || status == ELBO_NOT_FINITE);
       CHECK(status != ELBO_OK || isfinite(p.terms.objective));
-      drop_position(&at);
+      drop_climber(&at);
       drop_problem(&q);
     }
 }
@@ -569,13 +498,13 @@ static void a_gradient_that_is_not_finite_is_told(void)
   for (int i = 0; i < 10; i++) q.x[i] = 1e150;
   for (int kind = 0; kind < 4; kind++) {
     vae_training set = training_of(&q, 4);
-    position at = start_at(q.net.size, theta);
+    climber at = start_at(q.net.size, theta);
     vae_progress p;
     set.climb.kind = (enum optimiser_kind) (kind % 2);
     set.climb.clip = kind / 2 ? 1.0 : INFINITY;
     CHECK(run_epoch(&q, &set, 1, &at, &p) == ELBO_NOT_FINITE);
     CHECK(p.step == 1 && p.terms.objective == 0.0);
-    drop_position(&at);
+    drop_climber(&at);
   }
   double kl_j;
   vae_terms t = engine_gradient(&q, plan_for(gemm_best(), 1), &kl_j, NULL);
@@ -585,16 +514,6 @@ static void a_gradient_that_is_not_finite_is_told(void)
 
 /* ---- polls ------------------------------------------------------------- */
 
-static long polls, polls_left;
-static jmp_buf out_of_here;
-
-static void count_poll(void) { polls++; }
-
-static void leave(void)
-{
-  if (polls_left-- == 0) longjmp(out_of_here, 1);
-}
-
 static void each_batch_is_polled(void)
 {
   vae_shape s = usual_shape(1);
@@ -602,9 +521,9 @@ static void each_batch_is_polled(void)
   for (size_t batch = 1; batch < 25; batch += 4) {
     vae_training set = training_of(&q, batch);
     long steps = (long) ((20 + batch - 1) / batch);
-    position at = start_at(q.net.size, q.theta);
+    climber at = start_at(q.net.size, q.theta);
     vae_progress p;
-    set.poll = count_poll;
+    set.poll = count_polls;
     polls = 0;
     run_epoch(&q, &set, 1, &at, &p);
     CHECK(polls == steps);
@@ -613,9 +532,23 @@ static void each_batch_is_polled(void)
     check_generated(&q, &set);                     /* in batches of 1, 6 and all */
     CHECK(polls == 3 * steps + 20 + 4 + 1);
     drop_answers(&a);
-    drop_position(&at);
+    drop_climber(&at);
   }
   drop_problem(&q);
+}
+
+/* An epoch that ends at its third poll. */
+static void leave_epoch(const problem *q, vae_training set, climber *at, real *work,
+                        double *sums, int *order)
+{
+  optimiser_state state = state_of(at, set.climb.kind);
+  vae_progress p;
+  set.poll = leave;
+  polls_left = 2;
+  if (setjmp(away) == 0) {
+    vae_epoch(&q->net, &q->data, 1, &set, &state, &p, work, sums, order);
+    CHECK(0);
+  }
 }
 
 /* A poll may leave; the same space serves the next epoch. */
@@ -624,28 +557,22 @@ static void a_poll_may_jump_away(void)
   vae_shape s = usual_shape(2);
   problem q = new_problem(&s, &(recipe) {15, 1, 0, 0, 1.0, 0.0, -20.0});
   vae_training set = training_of(&q, 4);
-  position a = start_at(q.net.size, q.theta), b = copy_position(&a), c = copy_position(&a);
+  climber a = start_at(q.net.size, q.theta), b = copy_climber(&a), c = copy_climber(&a);
   real *work = reals(vae_epoch_work(&q.net, 4, 1));
   double *sums = doubles(vae_epoch_sums(&q.net, 4, 1));
   int order[20];
   vae_progress p;
   run_epoch(&q, &set, 1, &a, &p);
   set.model.plan = plan_for(gemm_best(), 2);
-  optimiser_state lost = {c.theta, c.m, c.v, 0.0}, state = {b.theta, b.m, b.v, 0.0};
-  set.poll = leave;
-  polls_left = 2;
-  if (setjmp(out_of_here) == 0) {
-    vae_epoch(&q.net, &q.data, 1, &set, &lost, &p, work, sums, order);
-    CHECK(0);
-  }
-  set.poll = NULL;
+  leave_epoch(&q, set, &c, work, sums, order);
+  optimiser_state state = state_of(&b, set.climb.kind);
   CHECK(vae_epoch(&q.net, &q.data, 1, &set, &state, &p, work, sums, order) == ELBO_OK);
   CHECK(same_reals(q.net.size, a.theta, b.theta));
   free(work);
   free(sums);
-  drop_position(&a);
-  drop_position(&b);
-  drop_position(&c);
+  drop_climber(&a);
+  drop_climber(&b);
+  drop_climber(&c);
   drop_problem(&q);
 }
 
@@ -701,7 +628,7 @@ static void a_model_learns_its_data(void)
     vae_training set = training_of(&q, 50);
     set.climb = kind < 2 ? (optimiser) {OPTIMISER_ADAM, 0.02, 0.0, 100.0}
       : (optimiser) {OPTIMISER_SGD, 0.01, 0.5, 5.0};
-    position at = start_at(q.net.size, q.theta);
+    climber at = start_at(q.net.size, q.theta);
     start = mean_bound(&q, &set, &bound);
     for (uint32_t epoch = 1; epoch <= 150; epoch++) {
       vae_progress p;
@@ -714,7 +641,7 @@ static void a_model_learns_its_data(void)
     CHECK(end_at > truth - 0.05 && end_at < truth + 0.05);
     CHECK(bound > end_at - 0.02 && bound < truth + 0.05);
     CHECK(fabs(exp(at.theta[q.net.log_s2_offset]) - 0.25) < 0.05);
-    drop_position(&at);
+    drop_climber(&at);
     drop_problem(&q);
   }
 }

@@ -6,8 +6,8 @@
 #define ELBO_TEST_VAE_REFERENCE_H
 
 #include "activations.h"
-#include "reals.h"
-#include "vae.h"
+#include "climber.h"
+#include "vae_train.h"
 
 /* Nothing in a reference is wider. */
 enum { WIDEST = 80 };
@@ -308,10 +308,7 @@ static inline problem new_problem(const vae_shape *s, const recipe *how)
     for (size_t i = 0; i < s->p * q.all; i++)
       if (test_below(3) == 0) q.x[i] = (real) NAN;
   }
-  if (how->listed) {
-    q.rows = ints(how->n);
-    for (size_t i = 0; i < how->n; i++) q.rows[i] = (int) test_below(q.all);
-  }
+  if (how->listed) q.rows = any_rows(how->n, q.all);
   q.data = (vae_data) {q.all, q.x, q.fill, q.condition};
   q.batch = (vae_batch) {NULL, q.rows, how->listed ? 0 : 2, how->n, q.noise};
   q.set = (vae_settings) {(real) how->beta, (real) how->free_bits, (real) how->floor,
@@ -353,6 +350,31 @@ static inline void drop_reference(reference *r)
   free((double *) r->noise);
 }
 
+/* How many numbers are not within `tol` of the reference in g and s2 (p x all), decoded
+ * from z (k x all) with the conditions of the data. */
+static inline size_t wrong_decoded(const problem *q, const double *z, const double *g,
+                                   const double *s2, double tol)
+{
+  const vae_shape *s = &q->net.shape;
+  tensor_list list = tensors_of(s);
+  const tensor *first = list.all;                /* of the decoder */
+  while (strncmp(first->name, "decoder", 7) && strncmp(first->name, "output", 6)) first++;
+  reference r = reference_of(q);
+  size_t bad = 0;
+  for (size_t i = 0; i < q->all; i++) {
+    double one[WIDEST], log_s2[WIDEST];
+    reference_result to = {.sides = 0};
+    naive_decoder(s, r.theta + first->offset, z + i * s->k,
+                  s->c ? r.condition + i * s->c : NULL, one, log_s2, &to);
+    for (size_t f = 0; f < s->p; f++) {
+      bad += !near(g[f + i * s->p], one[f], tol);
+      bad += !near(s2[f + i * s->p], exp(fmax(log_s2[f], r.floor)), tol);
+    }
+  }
+  drop_reference(&r);
+  return bad;
+}
+
 /* The engine's answer. */
 static inline vae_terms engine_gradient(problem *q, gemm_plan plan, double *kl_j,
                                         real *gradient)
@@ -367,6 +389,26 @@ static inline vae_terms engine_gradient(problem *q, gemm_plan plan, double *kl_j
   free(work);
   free(sums);
   return t;
+}
+
+/* One epoch in space of exactly its size, which holds NaN. */
+static inline int engine_epoch(const problem *q, const vae_training *set, gemm_plan plan,
+                               uint32_t epoch, climber *at, vae_progress *progress)
+{
+  real *work = reals(vae_epoch_work(&q->net, set->batch, set->model.samples));
+  double *sums = doubles(vae_epoch_sums(&q->net, set->batch, set->model.samples));
+  int *order = ints(q->data.n);
+  vae_training with = *set;
+  with.model.plan = plan;
+  optimiser_state state = state_of(at, set->climb.kind);
+  int status = vae_epoch(&q->net, &q->data, epoch, &with, &state, progress, work, sums,
+                         order);
+  at->steps = state.steps;
+  CHECK(spilled() == 0);
+  free(work);
+  free(sums);
+  free(order);
+  return status;
 }
 
 /* ---- gradients by differences ------------------------------------------ */

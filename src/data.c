@@ -149,31 +149,38 @@ size_t data_floats_work(const elbo_data *d)
 }
 
 /* Transposed in tiles, so that the cache lines of neither side are lost between uses. */
-static void transpose_block(size_t m, size_t p, const double *x, const double *seen,
-                            float *out)
+static double transpose_block(size_t m, size_t p, const double *x, const double *seen,
+                              float *out)
 {
   enum { TILE = 16 };
+  double largest = 0.0;
   for (size_t i0 = 0; i0 < m; i0 += TILE)
     for (size_t j0 = 0; j0 < p; j0 += TILE)
       for (size_t i = i0; i < m && i < i0 + TILE; i++)
-        for (size_t j = j0; j < p && j < j0 + TILE; j++)
-          out[j + i * p] = seen[i + j * m] == 0.0 ? NAN : (float) x[i + j * m];
+        for (size_t j = j0; j < p && j < j0 + TILE; j++) {
+          double value = x[i + j * m], size = fabs(value);
+          largest = size > largest ? size : largest;
+          out[j + i * p] = seen[i + j * m] == 0.0 ? NAN : (float) value;
+        }
+  return largest;
 }
 
-void data_floats(const elbo_data *d, float *out, double *work)
+double data_floats(const elbo_data *d, float *out, double *work)
 {
   size_t block = data_block_rows(d);
+  double largest = 0.0;
   double *x = work, *seen = work + block * d->p;
   for (size_t i = 0; i < d->n; i += block) {
     size_t m = d->n - i < block ? d->n - i : block;
     data_rows(d, i, m, NULL, x, seen, m);
-    transpose_block(m, d->p, x, seen, out + i * d->p);
+    double here = transpose_block(m, d->p, x, seen, out + i * d->p);
+    largest = here > largest ? here : largest;
   }
+  return largest;
 }
 
 void data_cols(const elbo_data *d, size_t first, size_t count, double *out)
 {
-  elbo_data part = *d;
   poll(d);
   for (size_t c = 0; c < count; c++) {
     size_t j = first + c;
@@ -185,7 +192,7 @@ void data_cols(const elbo_data *d, size_t first, size_t count, double *out)
       integer_column(d->ivalue + j * d->n, NULL, d->n, d->mu[j], d->unit[j], o,
                      NULL);
     else
-      sparse_column(&part, j, 0, d->n, NULL, o, NULL);
+      sparse_column(d, j, 0, d->n, NULL, o, NULL);
   }
 }
 

@@ -42,8 +42,8 @@ void data_gather(const elbo_data *d, const int *from, const int *to,
                  size_t count, double *out, size_t ld);
 
 /* All rows as floats, p x n (an observation in each column), NaN where a cell is missing.
- * Work: data_floats_work() doubles. */
-void data_floats(const elbo_data *d, float *out, double *work);
+ * Returns the largest magnitude among them. Work: data_floats_work() doubles. */
+double data_floats(const elbo_data *d, float *out, double *work);
 size_t data_floats_work(const elbo_data *d);
 
 /* Columns first .. first + count - 1 into out, n x count. */

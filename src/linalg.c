@@ -109,6 +109,22 @@ int la_eigen_work(size_t n, size_t *lwork, size_t *liwork)
   return status;
 }
 
+/* Eigen-decomposition by QL from what dsytrd leaves: slow, but never at a loss. */
+static int eigen_ql(size_t n, const double *a, const double *d, double *e,
+                    const double *tau, double *values, double *vectors, double *rest,
+                    int left)
+{
+  int in = (int) n, info = 0;
+  memcpy(vectors, a, n * n * sizeof *a);
+  memcpy(values, d, n * sizeof *d);
+  F77_CALL(dorgtr)("L", &in, vectors, &in, tau, rest, &left, &info FCONE);
+  if (info == 0)
+    F77_CALL(dsteqr)("V", &in, values, e, vectors, &in, rest, &info FCONE);
+  if (info != 0) return ELBO_LAPACK;
+  largest_first(n, values, n, vectors);
+  return ELBO_OK;
+}
+
 /* All values but few vectors: to tridiagonal form, and back with those alone. dsyevr
  * takes all of them back, which is the larger part of its time. */
 static int eigen_few(size_t n, double *a, size_t count, double *values,
@@ -127,10 +143,12 @@ static int eigen_few(size_t n, double *a, size_t count, double *values,
   if (info != 0) return ELBO_LAPACK;
   F77_CALL(dstebz)("I", "B", &in, &unused, &unused, &first, &in, &tol, d, e, &found,
                    &blocks, top, block, split, rest, irest, &info FCONE FCONE);
-  if (info != 0 || found != (int) count) return ELBO_LAPACK;
+  /* bisection may miss some of many values that are equal but for rounding */
+  if (info != 0 || found != (int) count)
+    return eigen_ql(n, a, d, e, tau, values, vectors, rest, left);
   F77_CALL(dstein)(&in, d, e, &found, top, block, split, vectors, &in, rest, irest,
                    failed, &info);
-  if (info != 0) return ELBO_LAPACK;
+  if (info != 0) return eigen_ql(n, a, d, e, tau, values, vectors, rest, left);
   F77_CALL(dormtr)("L", "L", "N", &in, &found, a, &in, tau, vectors, &in, rest, &left,
                    &info FCONE FCONE FCONE);
   largest_first(n, values, n, NULL);

@@ -1,17 +1,13 @@
 /* Checks and conversions that all entry points share. R's own code has
  * validated what the user gave; these checks protect memory. */
 #include <limits.h>
+#include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "linalg.h"
 #include "r_glue.h"
 #include "threads.h"
-
-void glue_interrupt(void)
-{
-  R_CheckUserInterrupt();
-}
 
 static void check_dim(SEXP dim, elbo_data *d)
 {
@@ -73,31 +69,44 @@ elbo_data glue_raw_data(SEXP x)
 
 /* ---- products ---------------------------------------------------------- */
 
-/* Where the products pack their blocks, for up to so many threads; and the plan that
- * linalg has, to be told where the space is moved. */
+/* Where the products pack their blocks, for up to so many threads. Each block begins with
+ * the address of a smaller one, which may still be in use; there are few of them. */
 static struct {
-  void *at;
+  void **block;
   int threads;
-  gemm_plan linalg;
+  gemm_plan linalg;           /* what linalg has; without space, R's BLAS */
 } space;
+
+static void use_linalg(gemm_plan plan)
+{
+  space.linalg = plan;
+  la_use(plan.space != NULL, plan);
+}
+
+/* An event loop may run R code here, which may call the package. */
+void glue_interrupt(void)
+{
+  gemm_plan plan = space.linalg;
+  R_CheckUserInterrupt();
+  use_linalg(plan);
+}
 
 static void *space_for(int threads)
 {
-  if (threads <= space.threads) return space.at;
-  size_t size = gemm_space(threads);
-  void *larger = malloc(size);
-  if (!larger)
-    Rf_error("there is no memory for the work space of %d thread%s (%.0f MB); "
-             "`options(elbo.threads = 1)` needs %.0f MB", threads,
-             threads > 1 ? "s" : "", (double) size / 1e6, (double) gemm_space(1) / 1e6);
-  free(space.at);
-  space.at = larger;
-  space.threads = threads;
-  if (space.linalg.space) {
-    space.linalg.space = larger;
-    la_use(1, space.linalg);
+  if (threads > space.threads) {
+    int most = threads > 2 * space.threads ? threads : 2 * space.threads;
+    size_t size = gemm_space(most);
+    void **block = size < SIZE_MAX - sizeof *block ? malloc(size + sizeof *block) : NULL;
+    if (!block)
+      Rf_error("there is no memory for the work space of %d thread%s (%.0f MB); "
+               "`options(elbo.threads = 1)` needs %.0f MB", threads,
+               threads > 1 ? "s" : "", (double) size / 1e6,
+               (double) gemm_space(1) / 1e6);
+    *block = space.block;
+    space.block = block;
+    space.threads = most;
   }
-  return larger;
+  return space.block + 1;
 }
 
 /* Ends the threads and gives the space back. (R does not find a R_unload_elbo() where
@@ -105,9 +114,12 @@ static void *space_for(int threads)
 SEXP C_unload(void)
 {
   threads_unload();
-  la_use(0, (gemm_plan) {GEMM_PORTABLE, 1, NULL});
-  free(space.at);
-  space.at = space.linalg.space = NULL;
+  use_linalg((gemm_plan) {GEMM_PORTABLE, 1, NULL});
+  while (space.block) {
+    void **smaller = *space.block;
+    free(space.block);
+    space.block = smaller;
+  }
   space.threads = 0;
   return R_NilValue;
 }
@@ -140,8 +152,7 @@ gemm_plan glue_plan(int threads)
 void glue_use(void)
 {
   int own = strcmp(option_string("elbo.blas"), "R") != 0;
-  space.linalg = own ? glue_plan(0) : (gemm_plan) {GEMM_PORTABLE, 1, NULL};
-  la_use(own, space.linalg);
+  use_linalg(own ? glue_plan(0) : (gemm_plan) {GEMM_PORTABLE, 1, NULL});
 }
 
 /* ---- arguments --------------------------------------------------------- */

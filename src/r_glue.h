@@ -22,8 +22,8 @@ void glue_use(void);
 
 /* A plan for products by the option elbo.kernel, with so many threads or, where they
  * are 0 or less, as many as the option elbo.threads says. All plans share one space,
- * which linalg has too: a plan is good until the next one is asked for. An R error
- * where there is no memory. */
+ * which linalg has too, and are good until C_unload(). An R error where there is no
+ * memory. */
 gemm_plan glue_plan(int threads);
 
 /* A double matrix of n x p (p = 0: of any number of columns). */

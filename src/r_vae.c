@@ -129,15 +129,16 @@ SEXP C_as_double(SEXP x)
   return out;
 }
 
-/* (x - mu) unit as floats, p x n, NaN where a cell is missing. */
+/* (x - mu) unit as floats, p x n, NaN where a cell is missing; or NULL where one is so
+ * large that its square is no float. */
 SEXP C_vae_data(SEXP x, SEXP mu, SEXP unit)
 {
   elbo_data d = glue_data(x, mu, unit);
   glue_check_sizes(d.n, d.p, 1, 0);
   SEXP out = PROTECT(Rf_allocVector(RAWSXP, (R_xlen_t) (d.n * d.p * sizeof(float))));
-  data_floats(&d, (float *) RAW(out), glue_doubles(data_floats_work(&d)));
+  double largest = data_floats(&d, (float *) RAW(out), glue_doubles(data_floats_work(&d)));
   UNPROTECT(1);
-  return out;
+  return largest < 1e18 ? out : R_NilValue;
 }
 
 SEXP C_fingerprint(SEXP x)

@@ -54,7 +54,8 @@ static struct {
   pthread_mutex_t lock;
   pthread_cond_t wake;
   pthread_t worker[THREADS_MOST];
-  int count, sleeping, stop;           /* under the lock */
+  int count;                           /* of workers */
+  int sleeping, stop;                  /* under the lock */
   long owner;                          /* process that the workers belong to */
   atomic_ulong ticket;
   atomic_int inside, places;           /* workers in the loop; still welcome in it */
@@ -106,28 +107,32 @@ static void take_parts(void)
   }
 }
 
-/* The number of the next loop after `seen`; 0 to stop. */
-static unsigned long wait_for_loop(unsigned long seen)
+/* Waits for another loop than number `seen`, which becomes that one's; 0 to stop. */
+static int wait_for_loop(unsigned long *seen)
 {
-  for (int i = 0; i < 4000; i++) {
-    unsigned long now = atomic_load(&pool.ticket);
-    if (now != seen) return now;
+  unsigned long now = *seen;
+  for (int i = 0; i < 4000 && now == *seen; i++) {
     rest();
+    now = atomic_load(&pool.ticket);
   }
-  pthread_mutex_lock(&pool.lock);
-  pool.sleeping++;
-  while (atomic_load(&pool.ticket) == seen && !pool.stop)
-    pthread_cond_wait(&pool.wake, &pool.lock);
-  pool.sleeping--;
-  unsigned long now = pool.stop ? 0 : atomic_load(&pool.ticket);
-  pthread_mutex_unlock(&pool.lock);
-  return now;
+  int go = 1;
+  if (now == *seen) {
+    pthread_mutex_lock(&pool.lock);
+    pool.sleeping++;
+    while ((now = atomic_load(&pool.ticket)) == *seen && !pool.stop)
+      pthread_cond_wait(&pool.wake, &pool.lock);
+    pool.sleeping--;
+    go = !pool.stop;
+    pthread_mutex_unlock(&pool.lock);
+  }
+  *seen = now;
+  return go;
 }
 
 static void *work(void *first)
 {
   unsigned long seen = (unsigned long) (uintptr_t) first;
-  while ((seen = wait_for_loop(seen)) != 0) {
+  while (wait_for_loop(&seen)) {
     atomic_fetch_add(&pool.inside, 1);
     if (atomic_fetch_sub(&pool.places, 1) > 0) take_parts();
     atomic_fetch_sub(&pool.inside, 1);

@@ -287,7 +287,8 @@ static double divergence(const state *v, size_t j, size_t i)
 {
   size_t at = j + i * v->net->shape.k;
   double m = (double) v->mean[at], sd = (double) v->sd[at];
-  return 0.5 * (sd * sd + m * m - 1.0 - (double) v->log_d[at]);
+  double excess = sd * sd - 1.0 - (double) v->log_d[at];      /* of d, 0 at 1 */
+  return 0.5 * (m * m + (excess < 0.0 ? 0.0 : excess));       /* but for rounding */
 }
 
 /* Mean KL of each dimension, and its weight in the gradient: none below the free
@@ -434,7 +435,8 @@ static double weighted_bound(const state *v, size_t i)
   double top = log_weight(v, i, 0), sum = 1.0;
   for (size_t s = 1; s < v->set->samples; s++) {
     double w = log_weight(v, i, s);
-    sum = w > top ? sum * exp(top - w) + 1.0 : sum + exp(w - top);
+    double step = w == top ? 0.0 : w > top ? top - w : w - top;   /* both may be -Inf */
+    sum = w > top ? sum * exp(step) + 1.0 : sum + exp(step);
     top = w > top ? w : top;
   }
   return top + log(sum / (double) v->set->samples);

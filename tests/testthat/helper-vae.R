@@ -53,8 +53,7 @@ reference_decode <- function(w, z, condition = NULL, floor = 0) {
   if (is.list(w$log_sigma2)) {
     variance <- pmax(exp(affine(h, w$log_sigma2)), rep(rep_len(floor, p), each = n))
   } else {
-    scale <- if (is.null(w$scale)) rep(1, p) else w$scale
-    variance <- matrix(rep_len(w$sigma2, p) * scale^2, n, p, byrow = TRUE)
+    variance <- matrix(rep_len(w$sigma2, p), n, p, byrow = TRUE)
   }
   list(mean = mean, variance = variance)
 }
@@ -148,7 +147,7 @@ quick_vae <- function(x, k, ..., epochs = 4, batch_size = 10, learning_rate = 0.
 essence <- function(fit) {
   fit <- unclass(fit)
   fit$history$seconds <- NULL
-  fit$call <- fit$control <- fit$terms <- NULL
+  fit$call <- fit$control <- fit$terms <- fit$arguments$given <- NULL
   fit
 }
 

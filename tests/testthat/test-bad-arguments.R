@@ -154,7 +154,7 @@ no_condition <- c(nothing, list(short = 1:19, long = 1:21, hole = c(1:19, NA),
 any_condition <- c(without(nothing, "NULL"), list(labels = rep("a", 20), numbers = 1:20))
 
 no_learning_rate <- c(without(no_number, "two"), list(
-  `NULL` = NULL, zero = 0, negative = -1, zero_later = c(1, 0), hole = c(1, NA),
+  `NULL` = NULL, zero = 0, negative = -1, negative_later = c(1, -1), hole = c(1, NA),
   infinite = c(1, Inf), strings = c("1", "2"), flags = c(TRUE, FALSE)
 ))
 

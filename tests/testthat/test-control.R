@@ -98,7 +98,7 @@ test_that("a setting of training out of range names itself", {
   refused(batch_size = 1.5, said = "`batch_size` must be a whole number, 1 or more, not 1.5.")
   refused(learning_rate = 0,
           said = "`learning_rate` must be a positive number, or one for each epoch, not 0.")
-  refused(learning_rate = c(0.1, 0), said = paste("`learning_rate` must be a positive number,",
+  refused(learning_rate = c(0.1, -0.1), said = paste("`learning_rate` must be a positive number,",
     "or one for each epoch, not a numeric vector of length 2."))
   refused(samples = 0, said = "`samples` must be a whole number, 1 or more, not 0.")
   refused(tol = 0, said = "`tol` must be a finite number above 0, not 0.")
@@ -108,6 +108,9 @@ test_that("a setting of training out of range names itself", {
   refused(rotate = NA, said = "`rotate` must be TRUE or FALSE, not NA.")
   refused(progress = 1, said = "`progress` must be TRUE or FALSE, not 1.")
   refused(momentum = 1, said = "`momentum` must be a number from 0 to below 1, not 1.")
+  refused(weight_decay = 3, learning_rate = c(0.5, 0.1), said = paste(
+    "`weight_decay` must be at most 1 / `learning_rate`, 2, where weights become 0 at each step,",
+    "not 3."))
   refused(clip = 0, said = "`clip` must be a finite number above 0, not 0.")
   refused(weight_decay = -1,
           said = "`weight_decay` must be a finite number of at least 0, not -1.")

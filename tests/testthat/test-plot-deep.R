@@ -207,10 +207,12 @@ test_that("the best epoch is marked where it is not the last", {
   expect_identical(drawn(fit, "history")$final$value, fit$history$elbo[at])
 })
 
-test_that("epochs that are not finite are left out, and a fit without any is refused", {
+test_that("values that are not finite are left out, and a fit without any is refused", {
   fit <- fits$one
   fit$history$validation[2] <- -Inf
-  expect_identical(unique(drawn(fit, "history")$curves$iteration), c(1L, 3:5))
+  curves <- drawn(fit, "history")$curves
+  expect_identical(curves$iteration[curves$series == "ELBO"], 1:5)
+  expect_identical(curves$iteration[curves$series == "validation"], c(1L, 3:5))
   expect_draws(plot(fit), fit)
   fit$history$validation <- NaN
   expect_identical(drawn(fit, "history")$curves$value, fit$history$elbo)

@@ -252,6 +252,15 @@ test_that("posterior collapse is drawn from none to all collapsed", {
   none <- collapse_data(posterior_collapse(fits$em))
   expect_identical(none$steps$percent[1], 0)
   expect_identical(none$predicted, 0)
+  # nor does it where the theory says nothing
+  silent <- posterior_collapse(vae(flowers, 2, encoder = 4, noise = "feature",
+                                   control = train_control(epochs = 2, batch_size = 50)))
+  expect_null(collapse_data(silent)$predicted)
+  expect_draws(plot(silent), silent)
+  if (requireNamespace("ggplot2", quietly = TRUE)) {
+    expect_length(ggplot2::autoplot(silent)$layers, 3)
+    expect_length(ggplot2::autoplot(posterior_collapse(fits$em))$layers, 4)
+  }
   all <- collapse_data(posterior_collapse(fits$collapsed))
   expect_identical(all$steps, data.frame(eps = 0, percent = 100))
   expect_identical(all$predicted, 100)

@@ -84,7 +84,11 @@ test_that("schedules serve training", {
   linear <- linear_vae(flowers, 2, optimizer = "adam", beta = schedule_warmup(3, 0.5),
                        control = train_control(epochs = 5, learning_rate = rate))
   expect_identical(linear$history$beta, c(0.5, 0.75, 1, 1, 1))
-  # a rate of nothing is none
-  expect_error(train_control(learning_rate = schedule_cosine(4, 1, 0)),
-               "`learning_rate` must be a positive number", class = "elbo_error")
+  # a rate may come to nothing, where training does nothing
+  rate <- schedule_cosine(4, 1e-3, 0)
+  set.seed(1)
+  early <- vae(flowers, 2, encoder = 4, control = train_control(3, 50, learning_rate = rate))
+  late <- update(early, epochs = 6)
+  expect_identical(late$history$learning_rate, rate[c(1:4, 4, 4)])
+  expect_identical(late$theta, early$theta)
 })

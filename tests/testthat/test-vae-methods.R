@@ -282,6 +282,11 @@ test_that("elbo() gives a row for each observation", {
   expect_identical(anyDuplicated(row.names(elbo(fit, twice, by = "observation"))), 0L)
 })
 
+test_that("tune_sigma2() needs an observed cell", {
+  expect_error(tune_sigma2(fit, replace(x, TRUE, NA)), "`newdata` must have an observed cell",
+               class = "elbo_error")
+})
+
 test_that("samples that come in blocks are pooled as if they had come together", {
   expect_identical(sample_blocks(1), 1)
   expect_identical(sample_blocks(1024), 1024L)

@@ -274,7 +274,7 @@ test_that("vae(resume =) takes from the control what says how long and what is t
   path <- left_behind(cases$plain, 4, 8)
   seen <- integer()
   control <- train_control(epochs = 8, batch_size = 3, learning_rate = 5, samples = 9,
-                           momentum = 0.1, clip = 0.1, weight_decay = 1,
+                           momentum = 0.1, clip = 0.1, weight_decay = 0.1,
                            callback = function(epoch, metrics, fit) seen <<- c(seen, epoch))
   expect_same_fit(vae(x, resume = path, control = control), at_once$plain)
   expect_identical(seen, 5:8)
@@ -498,28 +498,27 @@ damaged_outcomes <- function(whole) {
   if (file.exists(result)) readRDS(result)
 }
 
-test_that("a checkpoint that was cut short or changed is refused, whatever bit it was", {
-  whole <- tempfile(fileext = ".rds")
-  run(cases$plain, 3, checkpoint = whole)
+# Some bits of the header of a gzip file say nothing.
+expect_damage_refused <- function(whole) {
   found <- damaged_outcomes(whole)
   if (is.null(found)) return()
   expect_identical(setdiff(found$flipped, c("same", "refused")), character())
   expect_gt(mean(found$flipped == "refused"), 0.7)
   expect_identical(unique(found$cut), "refused")
   expect_true(found$more %in% c("same", "refused"))
+}
+
+test_that("a checkpoint that was cut short or changed is refused, whatever bit it was", {
+  whole <- tempfile(fileext = ".rds")
+  run(cases$plain, 3, checkpoint = whole)
+  expect_damage_refused(whole)
 })
 
 test_that("and so is a fit that was saved by saveRDS()", {
   whole <- tempfile(fileext = ".rds")
   saveRDS(run(cases$plain, 3), whole)
   if (is.character(resume_saved(whole))) return(succeed("refused in any case"))
-  found <- damaged_outcomes(whole)
-  if (is.null(found)) return()
-  # some bits of the header of a gzip file say nothing
-  expect_identical(setdiff(found$flipped, c("same", "refused")), character())
-  expect_gt(mean(found$flipped == "refused"), 0.7)
-  expect_identical(unique(found$cut), "refused")
-  expect_true(found$more %in% c("same", "refused"))
+  expect_damage_refused(whole)
 })
 
 test_that("checkpoints are written when they are due, and at the end", {
@@ -990,4 +989,150 @@ test_that("a start that is not finite is an error", {
   expect_error(vae(x, 2, encoder = 6, sigma2 = 1e-320, learn_sigma2 = FALSE,
                    control = settings(2)),
                "The ELBO is not finite where training starts", class = "elbo_error")
+})
+
+# continuing with other data or settings -------------------------------------------
+
+test_that("data that are the same but for their place and units are other data", {
+  y <- x
+  set.seed(1)
+  fit <- vae(y, 2, encoder = 6, sigma2 = 1, learn_sigma2 = FALSE, control = settings(3))
+  path <- left_behind(cases$plain, 3, 6)
+  # powers of two: the networks would see the same numbers
+  for (other in list(2 * x, x / 4, x + 128, 2 * x + 64)) {
+    y <- other
+    expect_error(update(fit, epochs = 5), "`x` must be the data that the model was fitted to",
+                 class = "elbo_error")
+    expect_error(predict(fit), "not (or no longer) the data it was fitted to", fixed = TRUE,
+                 class = "elbo_error")
+    expect_error(vae(other, resume = path, control = settings(6)),
+                 "`x` must be the data that the model was fitted to", class = "elbo_error")
+  }
+  y <- x
+  expect_identical(predict(fit), predict(fit, x))
+})
+
+test_that("a changed condition is not taken for that of the fit", {
+  label <- species
+  set.seed(1)
+  fit <- vae(x, 2, encoder = 6, condition = label, control = settings(3))
+  expect_identical(predict(fit), predict(fit, x, condition = species))
+  label <- rev(species)
+  expect_error(predict(fit), "`condition` must be given", class = "elbo_error")
+  expect_identical(predict(fit, condition = species), predict(fit, x, condition = species))
+})
+
+test_that("update() with other layers is what its call says", {
+  same <- function(changed, ...) {
+    set.seed(1)
+    expected <- vae(x, 2, ..., control = settings(2))
+    expect_same_fit(changed, expected)
+    expect_identical(changed$arguments$given, expected$arguments$given)
+  }
+  begin <- function(...) {
+    fit <- vae(x, 2, ..., control = settings(2))
+    set.seed(1)
+    fit
+  }
+  same(update(begin(encoder = 6), encoder = c(6, 5)), encoder = c(6, 5))
+  same(update(begin(encoder = c(8, 4)), encoder = 6), encoder = 6)
+  same(update(begin(encoder = 6, decoder = 3), encoder = 4), encoder = 4, decoder = 3)
+  same(update(begin(encoder = 6), activation = "tanh"), encoder = 6, activation = "tanh")
+  same(update(begin(encoder = list(dense(6, "elu"), 4)), activation = "tanh"),
+       encoder = list(dense(6, "elu"), 4), activation = "tanh")
+  same(update(begin(encoder = 6, activation = "silu"), k = 2), encoder = 6, activation = "silu")
+  expect_error(update(begin(encoder = 6), activation = "foo"), "`activation` must be one of",
+               class = "elbo_error")
+  expect_error(vae(x, 2, encoder = integer(0), activation = "foo"),
+               "`activation` must be one of", class = "elbo_error")
+})
+
+test_that("with other validation data patience compares like with like", {
+  early <- left_behind(list(list(x[1:40, ], 2, encoder = 6), list(patience = 3)), 10, 12)
+  fit <- vae(x[1:40, ], resume = early, validation = x[41:60, ],
+             control = settings(14, patience = 3))
+  expect_gt(fit$iterations, 10)
+  scores <- fit$history$validation
+  # the best epoch before, scored on the validation data, or a better one since
+  stored <- read_checkpoint(early)
+  stored$theta <- stored$state$best$theta
+  then <- elbo(stored, x[41:60, ], samples = 300)[["elbo"]]
+  since <- max(scores, na.rm = TRUE)
+  if (since > then + 1) expect_identical(fit$best_epoch, which.max(scores))
+  expect_equal(fit$state$best$score, max(then, since), tolerance = 0.1)
+  curves <- deep_data(fit, "history", list(), environment())$curves
+  expect_identical(curves$iteration[curves$series == "ELBO"], fit$history$epoch)
+  expect_identical(curves$iteration[curves$series == "validation"],
+                   fit$history$epoch[is.finite(scores)])
+  # without them the score is that of training again
+  back <- vae(x[1:40, ], resume = early, control = settings(14, patience = 30))
+  expect_identical(back$state$best$score, max(back$history$elbo))
+  expect_output(print(fit), "ELBO of the validation data: -?[0-9]")
+})
+
+test_that("update() of a formula fit has its terms for the validation data", {
+  frame <- as.data.frame(x)
+  set.seed(1)
+  fit <- vae(~ a + log(b), 2, encoder = 6, data = frame, validation = frame[1:10, ],
+             keep_data = TRUE, control = settings(3))
+  set.seed(1)
+  longer <- vae(~ a + log(b), 2, encoder = 6, data = frame, validation = frame[1:10, ],
+                keep_data = TRUE, control = settings(5))
+  expect_same_fit(update(fit, epochs = 5), longer)
+  set.seed(1)
+  anew <- vae(~ a + log(b), 1, encoder = 6, data = frame, validation = frame[1:10, ],
+              keep_data = TRUE, control = settings(3))
+  set.seed(1)
+  expect_same_fit(update(fit, k = 1), anew)
+  expect_null(attr(update(fit, epochs = 5)$x, "elbo_terms"))
+})
+
+test_that("a matrix may take the place of a formula", {
+  frame <- as.data.frame(x)
+  path <- tempfile()
+  set.seed(1)
+  fit <- vae(~ ., 2, encoder = 6, data = frame, control = settings(3, checkpoint = path))
+  set.seed(1)
+  longer <- vae(x, 2, encoder = 6, control = settings(5))
+  expect_same_fit(vae(x, resume = path, control = settings(5)), longer)
+  anew <- update(fit, x = x)
+  expect_identical(anew$call$x, quote(x))
+  expect_null(anew$call$data)
+  expect_identical(update(ppca(~ ., 2, data = frame), x = x)$loglik, ppca(x, 2)$loglik)
+  expect_s3_class(update(linear_vae(~ ., 2, data = frame), x = x), "linear_vae")
+})
+
+test_that("data that are gone are asked for", {
+  lost <- x
+  fit <- vae(lost, 2, encoder = 6, control = settings(2))
+  exact <- ppca(lost, 2)
+  rm(lost)
+  for (again in list(function() update(fit, epochs = 4), function() update(fit, k = 1),
+                     function() update(exact, k = 1))) {
+    expect_error(again(), "`x` must be given: the fit holds no data", class = "elbo_error")
+  }
+})
+
+test_that("checkpoints of a fit with `keep_data` have the data", {
+  path <- left_behind(list(list(x, 2, encoder = 6, condition = species, keep_data = TRUE)), 4, 6)
+  expect_identical(read_checkpoint(path)$x, x)
+  set.seed(1)
+  whole <- vae(x, 2, encoder = 6, condition = species, keep_data = TRUE, control = settings(6))
+  expect_same_fit(vae(resume = path, control = settings(6)), whole)
+})
+
+test_that("beta is that of the epoch whose weights the fit has", {
+  set.seed(1)
+  fit <- vae(x, 2, encoder = 6, beta = schedule_warmup(40), validation = 0.3,
+             control = settings(30, patience = 4))
+  expect_lt(fit$best_epoch, fit$iterations)
+  expect_identical(fit$beta, fit$history$beta[fit$best_epoch])
+})
+
+test_that("advice on divergence is of what the model has", {
+  for (learned in c(TRUE, FALSE)) {
+    said <- warned(vae(x, 2, encoder = 6, learn_sigma2 = learned,
+                       control = train_control(3, 16, learning_rate = 1e30)))$said
+    expect_identical(any(grepl("sigma2_min", said)), learned)
+  }
 })

@@ -75,7 +75,6 @@ test_that("coef() is the whole model, however data are centred and scaled", {
     fit <- do.call(quick_vae, c(list(x, 2, encoder = 6, activation = "elu"), choice))
     label <- paste(deparse(choice), collapse = "")
     expect_forward_pass(fit, x, label = label)
-    expect_identical(is.null(coef(fit)$scale), is.null(choice$scale))
   }
 })
 
@@ -830,6 +829,37 @@ test_that("a fit holds weights and what Adam knows of them, not the data", {
   patient <- vae(big, 5, encoder = 16, validation = 0.1,
                  control = train_control(epochs = 2, batch_size = 500, patience = 5))
   expect_lt(as.numeric(object.size(patient)), 5 * bytes + 160e3)
+})
+
+test_that("the noise variance is that of scaled features, and coef() has that of the data", {
+  set.seed(1)
+  for (noise in c("shared", "feature")) {
+    fit <- vae(x, 2, encoder = 4, scale = TRUE, noise = noise,
+               control = train_control(epochs = 2, batch_size = 20))
+    expect_equal(coef(fit)$sigma2, fit$sigma2 * apply(x, 2, function(v) sd(v) * sqrt(1 - 1 / n))^2)
+    # an estimated scale is a parameter
+    plain <- update(fit, scale = FALSE)
+    expect_identical(fit$df, plain$df + p)
+    expect_identical(update(fit, scale = rep(2, p))$df, plain$df)
+  }
+})
+
+test_that("numbers that single precision does not hold are refused by name", {
+  fit <- quick_vae(x, 2, encoder = 4)
+  far <- replace(x, 3, 1e25)
+  expect_error(predict(fit, far), "`newdata` must hold numbers that can be squared",
+               class = "elbo_error")
+  expect_error(interpolate_latent(fit, far[3, ], x[1, ]), "`from` must hold", class = "elbo_error")
+  expect_error(vae(x, 2, validation = far), "`validation` must hold", class = "elbo_error")
+  expect_error(vae(x, 2, condition = 1e20 * seq_len(n)), "`condition` must have finite numbers",
+               class = "elbo_error")
+  expect_error(vae(x, 2, condition = matrix(0, n, 0)), "`condition` must have at least 1 column",
+               class = "elbo_error")
+  # what can be said of cells that are far away is said
+  far[3] <- 1e17
+  bound <- elbo(quick_vae(x, 2, encoder = integer(0), latent_variance = "shared"), far,
+                samples = 3, by = "observation", weighted = TRUE)
+  expect_false(anyNA(bound))
 })
 
 test_that("a column that is held out whole is told apart from one without data", {
