@@ -7,18 +7,21 @@
 data_of <- function(object, newdata, arg = "newdata", env = parent.frame(2)) {
   if (!is.null(newdata)) return(newdata)
   if (!is.null(object$x)) return(object$x)
-  source <- if (is.null(object$terms)) object$call$x else object$call$data
-  found <- tryCatch(eval(source, env), error = function(e) NULL)
+  found <- tryCatch(eval(data_source(object), env), error = function(e) NULL)
   if (is.null(found) || !is_data(found) || nrow(found) != object$n) {
     abort_changed(object, arg)
   }
   found
 }
 
+# What the call of a fit says its data are.
+data_source <- function(object, call = object$call) {
+  if (is.null(object$terms)) call$x else call$data
+}
+
 abort_changed <- function(object, arg) {
-  source <- if (is.null(object$terms)) object$call$x else object$call$data
   abort("`", arg, "` must be given: the fit holds no data, and `",
-        paste(deparse(source, nlines = 1), collapse = ""),
+        paste(deparse(data_source(object), nlines = 1), collapse = ""),
         "` is not (or no longer) the data it was fitted to. ",
         "A fit with `keep_data = TRUE` remembers them.")
 }
@@ -467,8 +470,8 @@ refit <- function(object, changed, fitter, control, shown, env) {
   } else if ("x" %in% names(changed)) {
     if (!inherits(eval(call$x, env), "formula")) call$data <- visible$data <- NULL
   } else if (!"data" %in% names(changed)) {
-    source <- if (is.null(object$terms)) call$x else call$data
-    tryCatch(eval(source, env), error = function(e) abort_changed(object, "x"))
+    tryCatch(eval(data_source(object, call), env),
+             error = function(e) abort_changed(object, "x"))
   }
   for (name in names(keep)) {
     assign(paste0(".", name), keep[[name]], envir = env)

@@ -238,14 +238,18 @@ vae_problem <- function(raw, asked, condition, validation, control, resume, term
   if (problem$layout$size[nrow(problem$layout)] + max(problem$layout$offset) > 2^31) {
     abort_arg("encoder", "make a model of less than 2^31 parameters")
   }
-  problem$fingerprint <- list(x = .Call(C_fingerprint, problem$data$x),
-                              condition = .Call(C_fingerprint, problem$data$condition))
+  problem$fingerprint <- fingerprints(problem$data)
   check_same_data(problem, resume)
   problem$validation <- validation_data(validation, held, x, given, problem,
                                         resume$validation_seed)
   problem$fingerprint$validation <-
-    if (!is.null(problem$validation)) .Call(C_fingerprint, problem$validation$data$x)
+    if (!is.null(problem$validation)) fingerprints(problem$validation$data)
   problem
+}
+
+# Of rows as vae_floats() makes them.
+fingerprints <- function(floats) {
+  lapply(floats[c("x", "condition")], function(part) .Call(C_fingerprint, part))
 }
 
 # prepare_data() knows the means of the features only where it subtracts them.
