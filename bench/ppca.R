@@ -113,12 +113,13 @@ for (over in c("n", "p", "k")) {
 }
 
 png(file.path(out, "ppca-scaling.png"), 1500, 520, res = 150, pointsize = 10)
-op <- par(mfrow = c(1, 3), mar = c(4.2, 5, 2.5, 1), mgp = c(3.4, 0.8, 0), las = 1)
+op <- par(mfrow = c(1, 3), mar = c(5, 5, 2.5, 1), mgp = c(3.4, 0.8, 0), las = 1)
+labels <- c(n = "Observations n", p = "Features p", k = "Latent dimensions k")
 titles <- c(n = "p = 200, k = 10", p = "n = 10,000, k = 10", k = "n = 10,000, p = 200")
 for (over in c("n", "p", "k")) {
   d <- grid[grid$over == over, ]
   matplot(d[[over]], d[c("closed", "missing")], log = "xy", type = "b", pch = c(16, 17),
-          lty = 1, lwd = 2, col = c("#0072B2", "#D55E00"), xlab = over,
+          lty = 1, lwd = 2, col = c("#0072B2", "#D55E00"), xlab = labels[[over]],
           ylab = "Seconds", main = titles[[over]])
   if (over == "n") {
     legend("topleft", c("closed form", "EM, n / 10 rows, 10 maps"), pch = c(16, 17),
