@@ -66,8 +66,9 @@ static problem draw_problem(const vae_shape *s, const vae_training *set, wildnes
   problem q = new_problem(s, &(recipe) {n, set->model.samples, (int) test_below(2),
                                        (int) test_below(2), 1.0, 0.0, -30.0});
   q.set = set->model;
+  real tame = (real) fmin(0.5, 2.0 / sqrt((double) (s->p > s->k ? s->p : s->k)));
   for (size_t i = 0; i < q.net.size; i++)
-    q.theta[i] = wild.theta == 0 ? q.theta[i] * (real) 0.5 : draw_real(wild.theta);
+    q.theta[i] = wild.theta == 0 ? q.theta[i] * tame : draw_real(wild.theta);
   for (size_t i = 0; wild.x && i < s->p * q.all; i++)
     if (!isnan((double) q.x[i])) q.x[i] = draw_real(wild.x);
   for (size_t i = 0; wild.x && i < s->c * q.all; i++) q.condition[i] = draw_real(wild.x);
