@@ -75,7 +75,7 @@ static int processors(void)
 #ifdef _SC_NPROCESSORS_ONLN
   long count = sysconf(_SC_NPROCESSORS_ONLN);
 #else
-  long count = 2;
+  long count = environment("NUMBER_OF_PROCESSORS", 2);       /* as Windows says */
 #endif
   return count < 1 ? 1 : count > THREADS_MOST ? THREADS_MOST : (int) count;
 }
