@@ -7,7 +7,7 @@ LIB = $(CURDIR)/build/lib
 WITH_LIB = R_LIBS="$(LIB)$${R_LIBS:+:$$R_LIBS}"
 
 .DEFAULT_GOAL = help
-.PHONY: help setup demo test ctest sanitize threads torture valgrind document build check bench readme install clean
+.PHONY: help setup demo test ctest sanitize threads compilers torture valgrind document build check bench readme install clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-9s %s\n", $$1, $$2 }' Makefile
@@ -32,6 +32,9 @@ sanitize: ## run C tests and fuzzers under the address and undefined-behaviour s
 
 threads: ## run the C tests of what uses several threads under the thread sanitiser
 	@sh ctests/run.sh threads
+
+compilers: ## compile with gcc and clang without a warning; run the C tests of portable builds
+	@sh ctests/run.sh compilers
 
 torture: ## run tests/torture.R with garbage collected at every allocation
 	@sh tools/install.sh "$(LIB)"

@@ -1,13 +1,15 @@
 #!/bin/sh
-# Usage: ctests/run.sh [plain|sanitize|threads]
+# Usage: ctests/run.sh [plain|sanitize|threads|compilers]
 # Builds and runs the tests of the C core. The core is src/*.c without the glue
 # (init.c, r_*.c); each ctests/test_*.c is a program linked with all of it. Where the
 # compiler has OpenMP its vector loops are used, as R uses them.
 # `sanitize` builds them with the address and undefined-behaviour sanitisers, and
 # runs the fuzzers ctests/fuzz_*.c as well.
 # `threads` builds those that use several threads with the thread sanitiser.
-# The counts go to build/c-tests.count (c-sanitize.count, c-threads.count) as "passed
-# failed skipped".
+# `compilers` compiles all of src, the glue too, with gcc and with clang, where a warning
+# is an error; and runs the tests in builds by each that know no x86, OpenMP or threads.
+# The counts go to build/c-tests.count (c-sanitize.count, c-threads.count,
+# c-compilers.count) as "passed failed skipped".
 set -u
 cd "$(dirname "$0")/.." || exit 1
 mode=${1:-plain}
@@ -32,13 +34,20 @@ give_up() {
   finish
 }
 
-skip() {
+leave_out() {
   echo "Skipped: $1"
   skipped=$((skipped + 1))
+}
+
+skip() {
+  leave_out "$1"
   finish
 }
 
-case $mode in plain | sanitize | threads) ;; *) echo 'Usage: ctests/run.sh [plain|sanitize|threads]' >&2; exit 2 ;; esac
+case $mode in
+  plain | sanitize | threads | compilers) ;;
+  *) echo 'Usage: ctests/run.sh [plain|sanitize|threads|compilers]' >&2; exit 2 ;;
+esac
 [ "$mode" = plain ] || count_file=build/c-$mode.count
 rm -rf "$out"
 mkdir -p "$out" || exit 1
@@ -49,12 +58,12 @@ links() { $compiler "$@" "$out/trivial.c" -o "$out/trivial" $libs >/dev/null 2>&
 
 compiler=$(R CMD config CC) || give_up 'R, which says where its BLAS is, is not there: run tools/setup.sh.'
 r_home=$(R RHOME)
-flags="-std=c11 -g -Wall -Wextra -Wpedantic -Wshadow -Wstrict-prototypes -Wmissing-prototypes"
-flags="$flags -Wpointer-arith -Wvla -Wfloat-conversion -Werror"
-# The training engine in double, so that its gradients can be checked by differences.
-flags="$flags -DELBO_REAL_DOUBLE"
+warnings="-std=c11 -g -Wall -Wextra -Wpedantic -Wshadow -Wstrict-prototypes -Wmissing-prototypes"
+warnings="$warnings -Wpointer-arith -Wvla -Wfloat-conversion -Werror"
 # R's headers (BLAS and LAPACK prototypes) are not ours to warn about.
-flags="$flags $(R CMD config --cppflags | sed 's/-I/-isystem /g') -Isrc -Ictests"
+warnings="$warnings $(R CMD config --cppflags | sed 's/-I/-isystem /g') -Isrc -Ictests"
+# The training engine in double, so that its gradients can be checked by differences.
+flags="$warnings -DELBO_REAL_DOUBLE"
 libs="$(R CMD config LAPACK_LIBS) $(R CMD config BLAS_LIBS) -Wl,-rpath,$r_home/lib -lm -lpthread"
 # The core needs no R, but the BLAS that comes with R itself calls R's error handler.
 links || libs="$libs -L$r_home/lib -lR"
@@ -78,7 +87,129 @@ C
   [ $? -eq 66 ] && grep -q 'data race' "$out/race.log"
 }
 
+# Calls of libm, in double, are no vectors; clang says so of each loop.
+calls_are_no_vectors() {
+  calls=''
+  case $($compiler --version) in *clang*) calls=-Wno-pass-failed ;; esac
+}
+
+# The sources of the core.
+core_sources() {
+  for source in src/*.c; do
+    case $source in 'src/*.c' | src/init.c | src/r_*.c) ;; *) echo "$source" ;; esac
+  done
+}
+
+# build_core DIRECTORY: the objects of the core, in DIRECTORY.
+build_core() {
+  mkdir -p "$1" || exit 1
+  for source in $(core_sources); do
+    # shellcheck disable=SC2086
+    $compiler $flags -c "$source" -o "$1/$(basename "$source" .c).o" ||
+      give_up "$source does not compile."
+  done
+  core=$(find "$1" -name '*.o')
+}
+
+# run_programs DIRECTORY: builds $programs there, with $core, and counts what they say.
 run=''
+run_programs() {
+  for source in $programs; do
+    [ -e "$source" ] || continue
+    name=$(basename "$source" .c)
+    # shellcheck disable=SC2086
+    if ! $compiler $flags "$source" $core -o "$1/$name" $libs; then
+      echo "$name: does not compile or link"
+      failed=$((failed + 1))
+      continue
+    fi
+    $run "$1/$name" >"$1/$name.log" 2>&1
+    status=$?
+    cat "$1/$name.log"
+    counts=$(sed -n "s/^$name: \([0-9]*\) passed, \([0-9]*\) failed\$/\1 \2/p" "$1/$name.log" | tail -n 1)
+    # A program that reported no failure and yet ended badly crashed, or leaked.
+    case $counts in
+      '') counts='0 1' ; echo "$name: ended early with status $status" ;;
+      *' 0') [ $status -eq 0 ] || { counts="${counts% 0} 1" ; echo "$name: ended with status $status" ; } ;;
+    esac
+    passed=$((passed + ${counts% *}))
+    failed=$((failed + ${counts#* }))
+  done
+}
+
+# compiles SOURCE FLAGS: does $compiler compile it without a warning? Counted.
+compiles() {
+  # shellcheck disable=SC2086
+  if $compiler $warnings -O2 "$@" -c -o "$out/object.o"; then
+    passed=$((passed + 1))
+  else
+    echo "$compiler: a warning or an error for $*"
+    failed=$((failed + 1))
+  fi
+}
+
+# All sources as R compiles them, and those of the core in double.
+compile_all() {
+  vectors=''
+  if $compiler -fopenmp -c "$out/trivial.c" -o "$out/object.o" >/dev/null 2>&1; then vectors=-fopenmp; fi
+  for source in src/*.c; do
+    # shellcheck disable=SC2086
+    compiles "$source" $vectors
+  done
+  for source in $(core_sources); do
+    # shellcheck disable=SC2086
+    compiles "$source" $vectors -DELBO_REAL_DOUBLE $calls
+  done
+}
+
+# The tests of a core that knows neither the processor nor OpenMP nor threads. The
+# system's headers have to know the processor: they come first.
+run_portable() {
+  {
+    echo '#define _POSIX_C_SOURCE 200809L'
+    # shellcheck disable=SC2046
+    cat $(core_sources) src/*.h ctests/*.[ch] | sed -n 's/^ *# *include \(<[^>]*>\).*/\1/p' |
+      grep -v -e immintrin.h -e '<R\.h>' -e '<Rinternals.h>' | sort -u |
+      while read -r header; do printf '#if __has_include(%s)\n# include %s\n#endif\n' "$header" "$header"; done
+    printf '#undef %s\n' __x86_64__ __i386__
+  } >"$out/any_processor.h"
+  cat >"$out/portable.c" <<'C'
+#include "gemm.h"
+#include "threads.h"
+int main(void) { return gemm_best() != GEMM_PORTABLE || threads_allowed(2) != 1; }
+C
+  any="$warnings -O2 -DELBO_REAL_DOUBLE $calls -include $out/any_processor.h"
+  directory=$out/$compiler
+  flags="$any -D__STDC_NO_ATOMICS__=1"
+  build_core "$directory"
+  # shellcheck disable=SC2086
+  if ! $compiler $flags "$out/portable.c" $core -o "$directory/portable" $libs || ! "$directory/portable"; then
+    give_up "The portable build by $compiler is none."
+  fi
+  programs=$(find ctests -name 'test_*.c' ! -name test_threads.c | sort)
+  run_programs "$directory"
+  echo 'test_threads supposes threads: it has them, in a core that knows no processor.'
+  flags=$any
+  # shellcheck disable=SC2086
+  $compiler $flags -c src/threads.c -o "$directory/threads.o" || give_up 'src/threads.c does not compile.'
+  programs=ctests/test_threads.c
+  run_programs "$directory"
+}
+
+if [ "$mode" = compilers ]; then
+  for compiler in gcc clang; do
+    if ! command -v "$compiler" >/dev/null; then
+      leave_out "there is no $compiler here."
+      continue
+    fi
+    calls_are_no_vectors
+    echo "== $compiler"
+    compile_all
+    run_portable
+  done
+  finish
+fi
+
 if [ "$mode" = threads ]; then
   sanitizers="-O1 -g -fno-omit-frame-pointer -fsanitize=thread"
   # What libraries do by themselves is not ours to mend: R's BLAS has threads too.
@@ -104,38 +235,10 @@ else
   flags="$flags -O2"
   programs="ctests/test_*.c"
 fi
-# Calls of libm, in double, are no vectors; clang says so of each loop.
-case $($compiler --version) in *clang*) flags="$flags -Wno-pass-failed" ;; esac
+calls_are_no_vectors
+flags="$flags $calls"
 # shellcheck disable=SC2086
 if links $flags -fopenmp; then flags="$flags -fopenmp"; fi
-
-for source in src/*.c; do
-  case $source in 'src/*.c' | src/init.c | src/r_*.c) continue ;; esac
-  # shellcheck disable=SC2086
-  $compiler $flags -c "$source" -o "$out/$(basename "$source" .c).o" ||
-    give_up "$source does not compile."
-done
-core=$(find "$out" -name '*.o')
-
-for source in $programs; do
-  [ -e "$source" ] || continue
-  name=$(basename "$source" .c)
-  # shellcheck disable=SC2086
-  if ! $compiler $flags "$source" $core -o "$out/$name" $libs; then
-    echo "$name: does not compile or link"
-    failed=$((failed + 1))
-    continue
-  fi
-  $run "$out/$name" >"$out/$name.log" 2>&1
-  status=$?
-  cat "$out/$name.log"
-  counts=$(sed -n "s/^$name: \([0-9]*\) passed, \([0-9]*\) failed\$/\1 \2/p" "$out/$name.log" | tail -n 1)
-  # A program that reported no failure and yet ended badly crashed, or leaked.
-  case $counts in
-    '') counts='0 1' ; echo "$name: ended early with status $status" ;;
-    *' 0') [ $status -eq 0 ] || { counts="${counts% 0} 1" ; echo "$name: ended with status $status" ; } ;;
-  esac
-  passed=$((passed + ${counts% *}))
-  failed=$((failed + ${counts#* }))
-done
+build_core "$out"
+run_programs "$out"
 finish

@@ -13,6 +13,15 @@
 #include "linalg.h"
 #include "threads.h"
 
+/* The sanitisers slow the products down: one in a few small sizes then. */
+#if defined(__SANITIZE_THREAD__)
+enum { EVERY = 11 };
+#elif defined(__SANITIZE_ADDRESS__)
+enum { EVERY = 5 };
+#else
+enum { EVERY = 1 };
+#endif
+
 static const char *const transposes[] = {"NN", "NT", "TN", "TT"};
 static const double alphas[] = {1.0, -1.0, 0.5, 0.0}, betas[] = {0.0, 1.0, -1.0, 0.3};
 
@@ -44,7 +53,11 @@ static double rounded(int single, double x)
   return single ? (float) x : x;
 }
 
-static double any_normal(int single) { return rounded(single, test_normal()); }
+/* Sooner drawn than a normal number, and millions are. */
+static double any_number(int single)
+{
+  return rounded(single, 4.0 * test_uniform() - 2.0);
+}
 
 static double any_integer(int single)
 {
@@ -202,7 +215,7 @@ static double *expected(const product *p, const operands *o, int exact)
 
 static void check_product(const product *p, int integers)
 {
-  operands o = draw_operands(p, integers ? any_integer : any_normal);
+  operands o = draw_operands(p, integers ? any_integer : any_number);
   double *e = expected(p, &o, integers);
   multiply(p, &o, o.c);
   size_t bad = differences(o.nc, o.c, e);
@@ -217,24 +230,59 @@ static void check_product(const product *p, int integers)
 
 /* ---- small sizes ------------------------------------------------------- */
 
-/* Every m, n and k of 1, ..., 67, the other two at random, with all else. */
-static void check_sizes(int single, enum gemm_kernel kernel)
+/* Past two tiles of any kernel, down and across. */
+enum { MOST = 67 };
+
+/* Number i of the products of small sizes, of which the caller sets some, with all else.
+ * As many threads for a while: other counts need other space. */
+static product any_product(int single, enum gemm_kernel kernel, size_t i)
 {
   static const size_t pads[] = {0, 0, 1, 5};
+  product p = {.kernel = kernel, .single = single};
+  p.threads = 1 + (int) (i / 50 % 3);
+  p.trans = transposes[test_below(4)];
+  p.m = 1 + test_below(MOST);
+  p.n = 1 + test_below(MOST);
+  p.k = 1 + test_below(MOST);
+  p.pad = pads[test_below(4)];
+  p.alpha = alphas[test_below(4)];
+  p.beta = betas[test_below(4)];
+  return p;
+}
+
+/* Each tile at each of its edges: every pair of m and n, once with a C that is read and
+ * once with one that is not, the transposes by turns. */
+static void check_pairs(int single, enum gemm_kernel kernel)
+{
+  test_seed(12);
+  for (size_t i = 0; i < 2 * MOST * MOST; i += EVERY) {
+    product p = any_product(single, kernel, i);
+    p.trans = transposes[i / 2 % 4];
+    p.m = 1 + i / 2 / MOST;
+    p.n = 1 + i / 2 % MOST;
+    p.alpha = alphas[test_below(3)];                      /* or no tile is computed */
+    p.beta = betas[i % 2 ? 1 + test_below(3) : 0];
+    check_product(&p, 0);
+  }
+}
+
+static void every_edge_of_a_tile_is_right(void) { with_each_kernel(check_pairs); }
+
+/* Every k with each of the transposes. */
+static void check_depths(int single, enum gemm_kernel kernel)
+{
   test_seed(1);
-  for (size_t i = 0; i < 3 * 67 * 4 * 4; i++) {
-    size_t size[3] = {1 + test_below(67), 1 + test_below(67), 1 + test_below(67)};
-    size[i % 3] = 1 + i / 3 % 67;
-    int integers = i / (3 * 67 * 4) == 3;      /* in one of four rounds */
-    product p = {kernel, 1 + (int) test_below(3), single, transposes[i / (3 * 67) % 4],
-                 size[0], size[1], size[2], pads[test_below(4)], alphas[test_below(4)],
-                 betas[test_below(4)]};
+  for (size_t i = 0; i < MOST * 4 * 4; i++) {
+    int integers = i / (MOST * 4) == 3;        /* in one of four rounds */
+    product p = any_product(single, kernel, i);
+    p.trans = transposes[i / MOST % 4];
+    p.k = 1 + i % MOST;
     if (integers && p.beta == 0.3) p.beta = -2.0;         /* 0.3 is not exact */
     check_product(&p, integers);
   }
 }
 
-static void small_products_are_summed_in_order(void) { with_each_kernel(check_sizes); }
+static void small_products_are_summed_in_order(void) { with_each_kernel(check_depths); }
 
 /* Each tile at each of its edges, with every pair of factors. */
 static void check_factors(int single, enum gemm_kernel kernel)
@@ -284,7 +332,7 @@ static void check_full_blocks(int single, enum gemm_kernel kernel)
 {
   test_seed(11);
   product p = {kernel, 2, single, "TN", 1600, 1536, single ? 384 : 192, 0, 0.9, 0.3};
-  operands o = draw_operands(&p, any_normal);
+  operands o = draw_operands(&p, any_number);
   double *c = copy_of(o.nc, o.c);
   multiply(&p, &o, c);
   product one = p;
@@ -321,7 +369,7 @@ static void check_threads(int single, enum gemm_kernel kernel)
     for (int t = 0; t < 4; t++) {
       product p = {kernel, 1, single, transposes[t], sizes[s][0], sizes[s][1],
                    sizes[s][2], s % 2, 0.9, t == 0 ? 0.0 : 0.3};
-      operands o = draw_operands(&p, any_normal);
+      operands o = draw_operands(&p, any_number);
       double *one = copy_of(o.nc, o.c);
       multiply(&p, &o, one);
       for (int i = 0; i < 3; i++) {
@@ -346,7 +394,7 @@ static void check_split(int single, enum gemm_kernel kernel)
     product p = {kernel, 1, single, transposes[i % 4], 1 + test_below(70),
                  1 + test_below(30), 2 + test_below(i < 20 ? 40 : 900), test_below(3), 0.9,
                  i % 3 * 0.5};
-    operands o = draw_operands(&p, any_normal);
+    operands o = draw_operands(&p, any_number);
     double *whole = copy_of(o.nc, o.c), *parts = copy_of(o.nc, o.c);
     multiply(&p, &o, whole);
     size_t first = 1 + test_below(p.k - 1);
@@ -382,7 +430,7 @@ static void check_errors(int single, enum gemm_kernel kernel)
     product p = {kernel, 1 + i % 3, single, "TN", 1 + test_below(60), 1 + test_below(60),
                  1 + test_below(i < 6 ? 60 : 600), 2, rounded(single, -0.7),
                  rounded(single, 0.3)};
-    operands o = draw_operands(&p, any_normal);
+    operands o = draw_operands(&p, any_number);
     double *c = copy_of(o.nc, o.c);
     multiply(&p, &o, c);
     size_t bad = 0;
@@ -415,7 +463,7 @@ static void check_triangle(const product *p)
   square.threads = 1;
   square.n = p->m;
   square.trans = p->trans[0] == 'N' ? "NT" : "TN";
-  operands o = draw_operands(&square, any_normal);
+  operands o = draw_operands(&square, any_number);
   free(o.b);
   o.b = copy_of(o.na, o.a);
   o.nb = o.na;
@@ -492,7 +540,7 @@ static void check_poison(int single, enum gemm_kernel kernel)
   for (int i = 0; i < 60; i++) {
     product p = {kernel, 1 + i % 2, single, transposes[i % 4], 1 + test_below(50),
                  1 + test_below(50), 1 + test_below(40), i % 3 == 0, 1.0, i % 2 ? 0.5 : 0.0};
-    operands o = draw_operands(&p, any_normal);
+    operands o = draw_operands(&p, any_number);
     size_t row = test_below(p.m), col = test_below(p.n), l = test_below(p.k), bad = 0;
     size_t at_a = p.trans[0] == 'T' ? l + row * o.lda : row + l * o.lda;
     size_t at_b = p.trans[1] == 'T' ? col + l * o.ldb : l + col * o.ldb;
@@ -565,7 +613,7 @@ static void a_forked_process_works_alone(void)
 {
 #ifndef _WIN32
   product p = {gemm_best(), 3, 0, "NT", 100, 90, 80, 0, 1.0, 0.0};
-  operands o = draw_operands(&p, any_normal);
+  operands o = draw_operands(&p, any_number);
   double *here = copy_of(o.nc, o.c), *there = copy_of(o.nc, o.c);
   multiply(&p, &o, here);
   pid_t child = fork();
@@ -604,7 +652,7 @@ static void check_linalg(const product *p, size_t *fused)
   for (int triangle = 0; triangle < 2; triangle++) {
     product q = *p;
     if (triangle) q.n = q.m;
-    operands o = draw_operands(&q, any_normal);
+    operands o = draw_operands(&q, any_number);
     for (size_t i = 0; triangle && i < o.nc; i++)      /* the strict upper one is left */
       if (i % o.ldc < i / o.ldc) o.c[i] = marker;
     double *ours = by_linalg(&q, &o, 1, q.kernel, triangle);
@@ -639,7 +687,8 @@ static void our_own_agree_with_blas(void)
   la_use(0, (gemm_plan) {GEMM_PORTABLE, 1, NULL});
 }
 
-TEST_MAIN(small_products_are_summed_in_order, every_pair_of_factors_is_obeyed, blocks_join,
+TEST_MAIN(every_edge_of_a_tile_is_right, small_products_are_summed_in_order,
+          every_pair_of_factors_is_obeyed, blocks_join,
           full_blocks_stay_in_their_space, threads_change_no_bit, a_split_of_k_changes_no_bit,
           errors_are_those_of_rounding, triangles_are_those_of_products,
           a_large_triangle_is_exact, what_is_not_finite_stays_in_its_lines,

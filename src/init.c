@@ -4,7 +4,8 @@
 #include "r_glue.h"
 #include "threads.h"
 
-#define ENTRY(name, args) {#name, (DL_FUNC) &name, args}
+/* By way of a type that compilers let stand for any function's. */
+#define ENTRY(name, args) {#name, (DL_FUNC) (void (*)(void)) &name, args}
 
 static const R_CallMethodDef entries[] = {
   ENTRY(C_data_summary, 1),
@@ -30,7 +31,7 @@ static const R_CallMethodDef entries[] = {
   ENTRY(C_lvae_epoch, 12),
   ENTRY(C_lvae_observe, 8),
   ENTRY(C_vae_size, 1),
-  ENTRY(C_vae_data, 3),
+  ENTRY(C_vae_data, 4),
   ENTRY(C_as_float, 1),
   ENTRY(C_as_double, 1),
   ENTRY(C_fingerprint, 1),
@@ -41,6 +42,8 @@ static const R_CallMethodDef entries[] = {
   ENTRY(C_unload, 0),
   {NULL, NULL, 0}
 };
+
+void R_init_elbo(DllInfo *dll);          /* R finds it by its name */
 
 void R_init_elbo(DllInfo *dll)
 {
