@@ -197,12 +197,19 @@ check_decay <- function(x, learning_rate) {
 }
 
 check_callback <- function(x) {
-  if (is.function(x)) x <- list(x)
-  if (!is.null(x) && !(is.list(x) && all(vapply(x, is.function, logical(1))))) {
+  all <- if (is.function(x)) list(x) else x
+  if (!is.null(x) && !(is.list(all) && all(vapply(all, takes_three, logical(1))))) {
     abort_arg("callback", "be NULL, a function of (epoch, metrics, fit) or a list of such",
               describe(x))
   }
-  x
+  all
+}
+
+# A function that three arguments may be given to by position.
+takes_three <- function(f) {
+  if (!is.function(f)) return(FALSE)
+  named <- names(formals(args(f)))
+  is.null(args(f)) || "..." %in% named || length(named) >= 3
 }
 
 # Sets the number of threads for the products of a fit; returns the options to put back.

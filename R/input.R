@@ -54,13 +54,19 @@ s4_matrix <- function(x, arg) {
 
 is_sparse <- function(x) isS4(x)
 
-# Column summaries in one pass: observed cells, mean, smallest, largest. An
-# infinite value is an error.
-summarise_columns <- function(x, arg = "x") {
-  out <- .Call(C_data_summary, x)
-  if (out$infinite > 0) {
+# Column summaries of all rows, or of `rows`, in one pass: observed cells, mean, smallest,
+# largest. An infinite value is an error.
+summarise_columns <- function(x, arg = "x", rows = NULL) {
+  parts <- of_rows(x, rows, function(part, cols) {
+    out <- .Call(C_data_summary, part)
+    if (out$infinite > 0) out$infinite <- cols[out$infinite]
+    out
+  })
+  out <- do.call(Map, c(list(f = c), parts))
+  infinite <- out$infinite[out$infinite > 0]
+  if (length(infinite)) {
     abort_arg(arg, "hold finite numbers or NA",
-              paste("Inf in", column_label(x, out$infinite)))
+              paste("Inf in", column_label(x, infinite[1])))
   }
   huge <- which(out$count > 0 & !is.finite(out$mean))
   if (length(huge)) {
@@ -68,6 +74,21 @@ summarise_columns <- function(x, arg = "x") {
               paste("the huge values in", column_label(x, huge[1])))
   }
   out
+}
+
+# f(x[rows, cols], cols) for ranges of columns, in order, so that a dense x is not copied
+# whole. Once for all of them where rows is NULL.
+of_rows <- function(x, rows, f) {
+  if (is.null(rows)) return(list(f(x, seq_len(ncol(x)))))
+  if (is_sparse(x)) return(list(f(x[rows, , drop = FALSE], seq_len(ncol(x)))))
+  lapply(column_blocks(x), function(cols) f(x[rows, cols, drop = FALSE], cols))
+}
+
+# Sums of squares of (x - mu) unit, of each column.
+column_squares <- function(x, mu, unit, rows = NULL) {
+  unlist(of_rows(x, rows, function(part, cols) {
+    .Call(C_data_squares, part, mu[cols], unit[cols])
+  }))
 }
 
 column_label <- function(x, j) {

@@ -234,10 +234,11 @@ check_dense_transform <- function(transform, x) {
 # What the core needs besides x: `mu`, and `unit` = 1 / (scale u), where u is a
 # power of two near the largest deviation, so that no square over- or
 # underflows and the change of units is exact. log_unit: what one complete
-# observation's log density gains by it.
-prepare_data <- function(x, center, scale, name = "`x`") {
+# observation's log density gains by it. `rows`: of all, where not NULL.
+prepare_data <- function(x, center, scale, name = "`x`", rows = NULL) {
   p <- ncol(x)
-  columns <- summarise_columns(x)
+  n <- if (is.null(rows)) nrow(x) else length(rows)
+  columns <- summarise_columns(x, rows = rows)
   never <- which(columns$count == 0)
   if (length(never)) {
     abort(name, " must have at least one observed cell in every column; ",
@@ -248,20 +249,20 @@ prepare_data <- function(x, center, scale, name = "`x`") {
   mu <- if (is.numeric(center)) as.double(center) else
     if (center) columns$mean else double(p)
   reach <- pmax(abs(columns$high - mu), abs(columns$low - mu))
-  sd <- column_scale(x, mu, columns, reach, scale)
+  sd <- column_scale(x, mu, columns, reach, scale, rows)
   spread <- max(reach / sd)
   if (spread > 1e152 || (spread > 0 && spread < 1e-152)) {
     abort_arg("x", "hold values whose variance a double can hold; rescale it",
               paste("deviations of", format(spread, digits = 2)))
   }
   u <- if (spread > 0) 2^floor(log2(spread)) else 1
-  list(x = x, n = nrow(x), p = p, mu = mu, sd = sd, u = u, unit = 1 / (sd * u),
-       count = columns$count, missing = any(columns$count < nrow(x)),
+  list(x = x, n = n, p = p, mu = mu, sd = sd, u = u, unit = 1 / (sd * u),
+       count = columns$count, missing = any(columns$count < n),
        centred = isTRUE(center), scaled = !isFALSE(scale),
        estimated_scale = isTRUE(scale))
 }
 
-column_scale <- function(x, mu, columns, reach, scale) {
+column_scale <- function(x, mu, columns, reach, scale, rows) {
   if (is.numeric(scale)) return(as.double(scale))
   if (!scale) return(rep(1, ncol(x)))
   constant <- which(reach == 0)
@@ -270,7 +271,7 @@ column_scale <- function(x, mu, columns, reach, scale) {
           column_label(x, constant[1]), " has no variance.")
   }
   near <- 2^floor(log2(reach))          # squares of x / near cannot overflow
-  near * sqrt(.Call(C_data_squares, x, mu, 1 / near) / columns$count)
+  near * sqrt(column_squares(x, mu, 1 / near, rows) / columns$count)
 }
 
 # ---- closed form --------------------------------------------------------

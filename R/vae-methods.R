@@ -16,7 +16,7 @@ vae_rows <- function(object, newdata, condition = NULL, env = parent.frame(2),
   data <- conform(object, newdata, arg)
   if (nrow(data$x) < 1) abort_arg(arg, "have at least 1 row", 0)
   code <- condition_code(object, condition, nrow(data$x))
-  floats <- vae_floats(data$x, code, integer(0), object$shift, object$unit,
+  floats <- vae_floats(data$x, code, NULL, object$shift, object$unit,
                        unname(object$mean), arg)
   if (found) check_found(object, floats, is.null(asked), arg)
   c(data, list(floats = floats))
@@ -321,7 +321,9 @@ simulate.vae <- function(object, nsim = 1, seed = NULL, type = c("ancestral", "m
 #'
 #' @param object a fitted [vae()] model.
 #' @param from,to ends of the walk: one row of data, which is encoded to the mean of
-#'   q(z | x), or a latent position, a vector of k numbers.
+#'   q(z | x), or a latent position, a vector of k numbers. Where k = p a vector is data,
+#'   unless it has the names of the dimensions (`z1`, ...), as rows of
+#'   [predict()][predict.vae] have.
 #' @param steps number of points, both ends included.
 #' @param condition for a model with a condition: one value for all, or one for each
 #'   point; where an end is encoded, that of the first and of the last point.
@@ -349,8 +351,9 @@ interpolate_latent <- function(object, from, to, steps = 10, condition = NULL) {
 latent_end <- function(object, end, arg, code) {
   wanted <- sprintf("be one row of data, %d numbers, or a latent position, %d of them",
                     object$p, object$k)
+  named <- identical(names(end), latent_names(object))
   if (is.numeric(end) && is.null(dim(end)) && length(end) == object$k &&
-      object$k != object$p) {
+      (object$k != object$p || named)) {
     if (!all(is.finite(end))) abort_arg(arg, "hold finite numbers")
     return(as.double(end))
   }
@@ -360,7 +363,7 @@ latent_end <- function(object, end, arg, code) {
   }
   data <- conform(object, end, arg)
   if (nrow(data$x) != 1) abort_arg(arg, wanted, sprintf("%d rows", nrow(data$x)))
-  data$floats <- vae_floats(data$x, code, integer(0), object$shift, object$unit,
+  data$floats <- vae_floats(data$x, code, NULL, object$shift, object$unit,
                             unname(object$mean), arg)
   encode_rows(object, data)$mean[1, ]
 }
@@ -495,7 +498,7 @@ update.vae <- function(object, ..., epochs = NULL) {
   settings <- object$control
   if (!is.null(epochs)) settings$epochs <- check_count(epochs, "epochs")
   goes_on <- !length(changed) && !is.null(epochs)
-  if (goes_on && object$iterations >= settings$epochs) return(object)
+  if (goes_on && is_finished(object, settings$epochs)) return(object)
   control <- structure(settings, class = "train_control")
   shown <- if (!is.null(epochs)) changed_control(object$call$control, epochs)
   if (goes_on) {

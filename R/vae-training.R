@@ -11,10 +11,11 @@
 train_vae <- function(problem, state, control, resume) {
   at <- list(state = state, previous = state, history = resume$history)
   cause <- NULL
-  outcome <- "limit"
+  patient <- is.null(control$patience) || state$idle < control$patience
+  outcome <- if (patient) "limit" else "converged"
   bar <- progress_start(control$progress, control$epochs, "Training")
   on.exit(progress_end(bar))
-  outcome <- tryCatch({
+  outcome <- tryCatch(allowInterrupts({
     while (outcome == "limit" && at$state$epoch < control$epochs) {
       began <- proc.time()[["elapsed"]]
       new <- next_epoch(problem, at$state, control)
@@ -27,14 +28,16 @@ train_vae <- function(problem, state, control, resume) {
         # in one assignment: an interrupt finds the old epoch or the new one
         at <- list(state = new$state, previous = at$state,
                    history = add_row(at$history, new$row))
-        outcome <- after_epoch(problem, at$state, at$history, control)
+        done <- after_epoch(problem, at$state, at$history, control)
+        outcome <- done$outcome
+        cause <- done$cause
       }
       progress_update(bar, at$state$epoch)
     }
     outcome
-  }, interrupt = function(condition) "interrupted")
+  }), interrupt = function(condition) "interrupted")
   end <- settle(problem, at, outcome, cause)
-  tell_training(end, control, problem$asked$learn_sigma2)
+  tell_training(end, control, problem)
   row.names(end$history) <- NULL
   end
 }
@@ -109,40 +112,57 @@ score_epoch <- function(problem, state, row, control) {
   list(state = state, row = row)
 }
 
-# Callbacks, patience and checkpoints; the outcome so far.
+# The terms that the steps of an epoch met, where the ELBO of its weights is not known.
+terms_of_epoch <- function(problem, history, epoch) {
+  row <- as.list(history)[c("reconstruction", "kl", "sigma2")]
+  row <- lapply(row, function(x) if (is.null(x)) NA_real_ else x[match(epoch, history$epoch)])
+  list(reconstruction = row$reconstruction, kl = row$kl, s2 = row$sigma2 / problem$u^2,
+       floored = NA)
+}
+
+# Callbacks, patience and checkpoints; the outcome so far, and the cause where a callback
+# failed.
 after_epoch <- function(problem, state, history, control) {
   row <- history[nrow(history), ]
   light <- function() {
     new_vae(problem, list(state = state, history = history, best_epoch = state$epoch,
-                          converged = NA, terms = list(
-                            reconstruction = row$reconstruction, kl = row$kl,
-                            s2 = row$sigma2 / problem$u^2, floored = NA)))
+                          converged = NA,
+                          terms = terms_of_epoch(problem, history, state$epoch)))
   }
   if (!is.null(control$checkpoint) && state$epoch %% control$every == 0) {
     write_checkpoint(with_kept_data(light(), problem), control)
   }
   stop <- FALSE
-  for (f in control$callback) {
-    stop <- identical(f(state$epoch, as.list(row), light()), FALSE) || stop
-  }
-  if (stop) return("stopped")
-  if (!is.null(control$patience) && state$idle >= control$patience) return("converged")
-  "limit"
+  failed <- tryCatch({
+    for (f in control$callback) {
+      stop <- identical(f(state$epoch, as.list(row), light()), FALSE) || stop
+    }
+  }, error = conditionMessage)
+  if (!is.null(failed)) return(list(outcome = "callback", cause = failed))
+  if (stop) return(list(outcome = "stopped"))
+  impatient <- !is.null(control$patience) && state$idle >= control$patience
+  list(outcome = if (impatient) "converged" else "limit")
 }
 
 # The weights to end with, and their ELBO: the best where patience asks for them, else the
-# last. Where the ELBO of those is not finite they give way to the ones before.
+# last. Where the ELBO of those is not finite they give way to the ones before. An
+# interrupt leaves the ELBO out.
 settle <- function(problem, at, outcome, cause) {
   state <- at$state
   best <- state$best
   if (is.null(best)) best <- state[c("theta", "epoch")]
-  out <- evaluate_vae(problem, best$theta, problem$data, state$key)
-  if (!is_finite_elbo(out)) {
+  evaluated <- function() {
+    tryCatch(allowInterrupts(evaluate_vae(problem, best$theta, problem$data, state$key)),
+             interrupt = function(condition) NULL)
+  }
+  out <- evaluated()
+  if (is.null(out)) outcome <- "interrupted"
+  if (!is.null(out) && !is_finite_elbo(out)) {
     outcome <- "failed"
     state <- at$previous
     best <- state[c("theta", "epoch")]
-    out <- evaluate_vae(problem, best$theta, problem$data, state$key)
-    if (!is_finite_elbo(out)) {
+    out <- evaluated()
+    if (!is.null(out) && !is_finite_elbo(out)) {
       abort("The ELBO is not finite where training starts. ",
             "Choose a larger `sigma2`, or rescale `x`.")
     }
@@ -154,35 +174,49 @@ settle <- function(problem, at, outcome, cause) {
 
 is_finite_elbo <- function(out) is.finite(out$terms$reconstruction - out$terms$kl)
 
-tell_training <- function(run, control, learns) {
+tell_training <- function(run, control, problem) {
   done <- sprintf("%d epoch%s", run$state$epoch, if (run$state$epoch == 1) "" else "s")
   if (run$outcome == "interrupted") {
-    warning("Interrupted after ", done, "; this is the fit so far, and ",
-            "`update(fit, epochs = )` continues it.", call. = FALSE)
+    warning("Interrupted after ", done, "; this is the fit so far",
+            if (is.null(run$evaluated)) ", with the ELBO that the steps of its epoch met",
+            ", and `update(fit, epochs = )` continues it.", call. = FALSE)
+  } else if (run$outcome == "callback") {
+    warning("The callback failed after ", done, " (", run$cause, "); this is the fit so ",
+            "far, and `update(fit, epochs = )` continues it.", call. = FALSE)
   } else if (run$outcome == "failed") {
-    norm <- utils::tail(run$history$gradient_norm, 1)
-    steep <- length(norm) > 0 && norm > 1e3
-    first <- run$state$steps == 0 && identical(run$cause$step, 1)
+    step <- if (is.list(run$cause)) run$cause$step
     warning("Training diverged in epoch ", run$state$epoch + 1,
-            if (!is.null(run$cause)) sprintf(", step %.0f of it", run$cause$step),
+            if (!is.null(step)) sprintf(", step %.0f of it", step),
             ": the ELBO or its gradient was no longer finite. This is the fit after ", done,
-            ". The likely cause is ",
-            if (first) "`sigma2`, which is too small for the scale of the data, or " else "",
-            "a learning rate of ",
-            format(scheduled(control$learning_rate, run$state$epoch + 1)), " that is too large",
-            if (steep) sprintf(" for gradients of norm %s", format(norm, digits = 2)),
-            "; choose a smaller `learning_rate`",
-            if (learns) ", shorten gradients with `clip`, or raise `sigma2_min`." else
-              " or shorten gradients with `clip`.", call. = FALSE)
+            ". The likely cause is ", likely_cause(run, step, control, problem), call. = FALSE)
   }
+}
+
+# No step was made yet, or none can be made with so little noise: no rate is to blame.
+likely_cause <- function(run, step, control, problem) {
+  sigma2 <- problem$asked$sigma2
+  tiny <- !is.null(sigma2) && min(sigma2) / problem$u^2 < 1e-6 * problem$spread
+  if (run$state$steps == 0 && (tiny || identical(step, 1))) {
+    return("`sigma2`, which is too small for the scale of the data; choose a larger one.")
+  }
+  norm <- utils::tail(run$history$gradient_norm, 1)
+  steep <- length(norm) > 0 && norm > 1e3
+  paste0("a learning rate of ",
+         format(scheduled(control$learning_rate, run$state$epoch + 1)), " that is too large",
+         if (steep) sprintf(" for gradients of norm %s", format(norm, digits = 2)),
+         "; choose a smaller `learning_rate`",
+         if (problem$asked$learn_sigma2)
+           ", shorten gradients with `clip`, or raise `sigma2_min`." else
+             " or shorten gradients with `clip`.")
 }
 
 # ---- checkpoints ---------------------------------------------------------
 
 # A checkpoint is an RDS file (not compressed) of the fit, followed by its fingerprint and
 # this mark, which readRDS() does not look at: R's reader may crash on bytes that were
-# changed, and so it gets none that were.
-CHECKPOINT <- charToRaw("elbo checkpoint")
+# changed, and so it gets none that were. The number is raised when what a fit has to hold
+# to go on is changed: a checkpoint of another one is refused.
+CHECKPOINT <- charToRaw("elbo checkpoint 1")
 
 # First to a file of another name in the same directory, then renamed, which replaces the
 # old one at once. Training goes on where that fails.
@@ -220,7 +254,7 @@ read_checkpoint <- function(path) {
   }
   damaged <- function(...) {
     abort_arg("resume", "name a checkpoint that is whole",
-              paste(dQuote(path, FALSE), "which is damaged or of another kind"))
+              paste(dQuote(path, FALSE), "which is damaged, or of another kind or version"))
   }
   all <- tryCatch(readBin(path, "raw", file.size(path)), error = damaged, warning = damaged)
   if (identical(utils::head(all, 2), as.raw(c(0x1f, 0x8b)))) {
@@ -236,7 +270,7 @@ read_checkpoint <- function(path) {
   check_checkpoint(tryCatch(unserialize(bytes), error = damaged), damaged)
 }
 
-# Whole, but perhaps not of a fit of this package's.
+# Bytes that write_checkpoint() wrote are a fit; others that end in the mark may not be.
 check_checkpoint <- function(fit, damaged) {
   whole <- inherits(fit, "vae") && is.list(fit) && is.list(fit$shape) &&
     is.list(fit$state) && is.raw(fit$theta) && is.list(fit$control) &&
@@ -258,13 +292,23 @@ resume_vae <- function(path, call, values, control, env) {
               "progress")
     settings[free] <- unclass(control)[free]
   }
+  formula <- if ("x" %in% names(values)) inherits(values$x, "formula") else
+    !is.null(fit$terms)
+  if (!is.null(values$data) && !formula) {
+    abort_arg("data", "be NULL where `x` is not a formula", describe(values$data))
+  }
+  changed <- as.list(call)[intersect(names(call), c("x", "condition", "validation", "data"))]
   settled <- isTRUE(fit$converged) && identical(settings$patience, fit$control$patience)
-  finished <- !is.null(fit$kl_dimensions) && (fit$iterations >= settings$epochs || settled)
-  if (finished) return(fit)
+  finished <- is_finished(fit, if (settled) 0 else settings$epochs)
+  if (finished && length(changed) == 0) return(fit)      # else the data are compared first
   settings <- structure(settings, class = "train_control")
   settings$resume <- fit
-  changed <- as.list(call)[intersect(names(call), c("x", "condition", "validation", "data"))]
   refit(as_given(fit), changed, vae, settings, NULL, env)
+}
+
+# Whether all epochs were made, and the ELBO at the end computed.
+is_finished <- function(fit, epochs) {
+  fit$iterations >= epochs && !is.null(fit$kl_dimensions)
 }
 
 # The fit with its arguments as the user gave them: of some the fit has what they led to.

@@ -31,7 +31,10 @@
 #' **Reproducibility.** A fit is a function of data, settings and seed: [set.seed()]
 #' governs it, the number of threads does not matter, and a fit that was continued
 #' ([update()][update.vae], `resume`) is the same, bit for bit, as one that never stopped.
-#' An interrupt returns the fit after the last whole epoch, with a warning.
+#' Processors with other vector instructions round otherwise, see the option `elbo.kernel`
+#' in [elbo-package]. An interrupt returns the fit after the last whole epoch, with a
+#' warning; one while the ELBO is computed at the end, or a second one, a fit whose ELBO
+#' is that of the steps of its last epoch.
 #'
 #' @inheritParams linear_vae
 #' @param x numeric matrix, data frame or sparse matrix of n rows and p columns, which
@@ -199,9 +202,12 @@ fit_vae <- function(raw, asked, condition, validation, control, call, terms) {
   problem$call <- call
   if (asked$keep_data) problem$kept <- list(x = raw, kept_condition = condition)
   state <- if (is.null(resume)) start_vae(problem) else resumed_state(problem, resume)
-  run <- train_vae(problem, state, control, resume)
-  fit <- with_kept_data(finish_vae(problem, run), problem)
-  write_checkpoint(fit, control)
+  # train_vae() allows interrupts where it can keep what there is
+  suspendInterrupts({
+    run <- train_vae(problem, state, control, resume)
+    fit <- with_kept_data(finish_vae(problem, run), problem)
+    write_checkpoint(fit, control)
+  })
   fit
 }
 
@@ -217,11 +223,13 @@ vae_problem <- function(raw, asked, condition, validation, control, resume, term
   held <- hold_out(validation, nrow(raw), resume$held_out)
   shown <- transform_again(asked$transform, raw, "x", resume$noise_seed)
   x <- shown$x
-  train <- if (length(held$rows)) x[-held$rows, , drop = FALSE] else x
-  data <- prepare_data(train, asked$center, asked$scale,
-                       if (length(held$rows)) "`x` without the `validation` share" else "`x`")
-  means <- column_means(data)
-  spread <- sum(.Call(C_data_squares, train, means, data$unit)) / max(1, sum(data$count))
+  rows <- if (length(held$rows)) seq_len(nrow(x))[-held$rows]
+  data <- prepare_data(x, asked$center, asked$scale,
+                       if (is.null(rows)) "`x`" else "`x` without the `validation` share",
+                       rows)
+  # prepare_data() knows the means of the features only where it subtracts them
+  means <- if (data$centred) data$mu else summarise_columns(x, rows = rows)$mean
+  spread <- sum(column_squares(x, means, data$unit, rows)) / max(1, sum(data$count))
   if (spread == 0) abort_arg("x", "vary", "the same in all rows")
   floor <- if (!asked$learn_sigma2) 0 else
     if (is.null(asked$sigma2_min)) 1e-6 * spread else asked$sigma2_min / data$u^2
@@ -232,8 +240,8 @@ vae_problem <- function(raw, asked, condition, validation, control, resume, term
     n = data$n, p = p, features = colnames(raw), means = means, mu = data$mu,
     sd = data$sd, scaled = data$scaled, u = data$u, unit = data$unit, floor = floor,
     spread = spread, count = data$count, units = log_units(data) / data$n,
-    jacobian = sum(transform_log_jacobian(asked$transform, train)) / data$n,
-    data = vae_floats(train, given$code, held$rows, data$mu, data$unit, means)
+    jacobian = mean(some(transform_log_jacobian(asked$transform, x), rows)),
+    data = vae_floats(x, given$code, rows, data$mu, data$unit, means)
   )
   if (problem$layout$size[nrow(problem$layout)] + max(problem$layout$offset) > 2^31) {
     abort_arg("encoder", "make a model of less than 2^31 parameters")
@@ -252,23 +260,24 @@ fingerprints <- function(floats) {
   lapply(floats[c("x", "condition")], function(part) .Call(C_fingerprint, part))
 }
 
-# prepare_data() knows the means of the features only where it subtracts them.
-column_means <- function(data) {
-  if (isTRUE(data$centred)) data$mu else summarise_columns(data$x)$mean
+# Those of a vector, or of a matrix's rows; all where `rows` is NULL.
+some <- function(x, rows) {
+  if (is.null(rows)) x else if (is.matrix(x)) x[rows, , drop = FALSE] else x[rows]
 }
 
-# Rows as the C code takes them: floats in core units, p x n.
-vae_floats <- function(x, code, without, mu, unit, means, arg = "x") {
-  floats <- .Call(C_vae_data, x, mu, unit)
+# Rows (all, where NULL) as the C code takes them: floats in core units, p x n.
+vae_floats <- function(x, code, rows, mu, unit, means, arg = "x") {
+  if (is_sparse(x) && !is.null(rows)) return(
+    vae_floats(x[rows, , drop = FALSE], some(code, rows), NULL, mu, unit, means, arg))
+  floats <- .Call(C_vae_data, x, mu, unit, if (!is.null(rows)) rows - 1L)
   if (is.null(floats)) {
     abort_arg(arg, "hold numbers that can be squared in single precision",
               "a cell 1e18 times as far from the mean as the data trained on")
   }
-  if (length(without)) code <- code[-without, , drop = FALSE]
-  missing <- any(summarise_columns(x)$count < nrow(x))
-  list(n = nrow(x), x = floats,
-       fill = if (missing) .Call(C_as_float, (means - mu) * unit),
-       condition = .Call(C_as_float, as.double(t(code))))
+  n <- if (is.null(rows)) nrow(x) else length(rows)
+  missing <- any(summarise_columns(x, rows = rows)$count < n)
+  list(n = n, x = floats, fill = if (missing) .Call(C_as_float, (means - mu) * unit),
+       condition = .Call(C_as_float, as.double(t(some(code, rows)))))
 }
 
 # Which rows are set aside: a share of them at random, or those of the fit that goes on.
@@ -287,11 +296,11 @@ hold_out <- function(validation, n, before) {
 # list(data, units, jacobian) of the validation rows, or NULL. `noise`: see
 # transform_again().
 validation_data <- function(validation, held, x, given, problem, noise = NULL) {
-  noise_seed <- NULL
+  noise_seed <- rows <- NULL
   if (is_number(validation) && !held$share) return(NULL)
   if (held$share) {
-    x <- x[held$rows, , drop = FALSE]
-    code <- given$code[held$rows, , drop = FALSE]
+    rows <- held$rows
+    code <- given$code
   } else {
     if (is.list(validation) && !is.data.frame(validation)) {
       if (!all(names(validation) %in% c("x", "condition")) || is.null(validation$x)) {
@@ -301,9 +310,9 @@ validation_data <- function(validation, held, x, given, problem, noise = NULL) {
       condition <- validation$condition
       validation <- validation$x
     } else condition <- NULL
-    rows <- conform(problem[c("features", "p", "terms")], validation, "validation")
-    if (nrow(rows$x) < 1) abort_arg("validation", "have at least 1 row", 0)
-    shown <- transform_again(problem$asked$transform, rows$x, "validation", noise)
+    new <- conform(problem[c("features", "p", "terms")], validation, "validation")
+    if (nrow(new$x) < 1) abort_arg("validation", "have at least 1 row", 0)
+    shown <- transform_again(problem$asked$transform, new$x, "validation", noise)
     x <- shown$x
     noise_seed <- shown$noise_seed
     if (is.null(problem$condition) && !is.null(condition)) {
@@ -312,10 +321,10 @@ validation_data <- function(validation, held, x, given, problem, noise = NULL) {
     code <- encode_condition(condition, nrow(x), problem$condition,
                              "validation$condition")$code
   }
-  list(data = vae_floats(x, code, integer(0), problem$mu, problem$unit, problem$means,
+  list(data = vae_floats(x, code, rows, problem$mu, problem$unit, problem$means,
                          "validation"),
-       noise_seed = noise_seed, units = row_units(x, problem$unit),
-       jacobian = transform_log_jacobian(problem$asked$transform, x))
+       noise_seed = noise_seed, units = some(row_units(x, problem$unit), rows),
+       jacobian = some(transform_log_jacobian(problem$asked$transform, x), rows))
 }
 
 # What the units add to the log density of each row: log unit of its observed cells.
@@ -546,11 +555,12 @@ df_vae <- function(problem) {
 # The fit with the terms that its weights have on all rows.
 finish_vae <- function(problem, run) {
   out <- run$evaluated
-  run$terms <- list(reconstruction = out$terms$reconstruction + problem$units,
-                    kl = out$terms$kl, s2 = out$terms$s2, floored = out$terms$floored,
-                    kl_dimensions = out$kl_dimensions)
+  run$terms <- if (is.null(out)) terms_of_epoch(problem, run$history, run$best_epoch) else
+    list(reconstruction = out$terms$reconstruction + problem$units,
+         kl = out$terms$kl, s2 = out$terms$s2, floored = out$terms$floored,
+         kl_dimensions = out$kl_dimensions)
   fit <- new_vae(problem, run)
-  if (fit$floored > 0 && problem$asked$learn_sigma2) {
+  if (isTRUE(fit$floored > 0) && problem$asked$learn_sigma2) {
     warning(sprintf("The noise variance is at its least value, sigma2_min = %s, in %.3g %% of ",
                     format(fit$sigma2_min, digits = 3), 100 * fit$floored),
             "the cells: the likelihood would grow without bound below it. Features that ",

@@ -1,6 +1,7 @@
-# Rates of the package's own matrix products, float and double, beside those of R's
-# BLAS, with one thread and with two; and ppca() with the package's products, with R's
-# BLAS, and on an R with the reference BLAS and LAPACK, where these are installed too.
+# Rates of the package's own matrix products, float and double, beside those of OpenBLAS
+# (R's BLAS where there is none), with one thread and with two; and ppca() with the
+# package's products, with R's BLAS, and on an R with the reference BLAS and LAPACK, where
+# these are installed too.
 #
 #   Rscript bench/engine.R [directory of the MNIST files]
 #
@@ -14,6 +15,7 @@ library(elbo)
 source("bench/shared/timing.R")
 source("bench/shared/programs.R")
 
+cat("Beside", basename(other_blas), "\n")
 for (threads in 1:2) {
   table <- do.call(rbind, lapply(c(100, 500, 1000), rates, threads))
   for (type in unique(table$type)) {

@@ -551,7 +551,7 @@ static void check_floats(set *s)
   for (size_t e = 0; e < n * p; e++) out[e] = (float) marker;
   polls = 0;
   s->d.poll = count_polls;
-  double largest = 0.0, found = data_floats(&s->d, out, work);
+  double largest = 0.0, found = data_floats(&s->d, NULL, n, out, work);
   s->d.poll = NULL;
   CHECK((size_t) polls == (n + block - 1) / block);
   for (size_t i = 0; i < n; i++)
@@ -564,6 +564,17 @@ static void check_floats(set *s)
     }
   CHECK(bad == 0);
   CHECK(found == largest);
+  /* every third row, backwards */
+  size_t some = n / 3, wrong = 0;
+  int *rows = malloc((some + 1) * sizeof *rows);
+  float *part = malloc(some * p * sizeof *part + 1);
+  for (size_t i = 0; i < some; i++) rows[i] = (int) (n - 1 - 3 * i);
+  data_floats(&s->d, rows, some, part, work);
+  for (size_t i = 0; i < some; i++)
+    wrong += memcmp(part + i * p, out + (size_t) rows[i] * p, p * sizeof *part) != 0;
+  CHECK(wrong == 0);
+  free(rows);
+  free(part);
   free(out);
   free(work);
 }
@@ -600,7 +611,7 @@ static void floats_of_extreme_numbers(void)
     double *work;
     store(&s, kinds[kind]);
     work = doubles(data_floats_work(&s.d));
-    CHECK(data_floats(&s.d, out, work) > FLT_MAX);
+    CHECK(data_floats(&s.d, NULL, s.n, out, work) > FLT_MAX);
     CHECK(out[0] == INFINITY && out[1] == -INFINITY && out[2] == INFINITY &&
           out[3] == -INFINITY);
     CHECK(out[4] == 0.0f && out[5] == 0.0f && isnan(out[6]) && out[7] == 3.0f);

@@ -165,14 +165,15 @@ static double transpose_block(size_t m, size_t p, const double *x, const double 
   return largest;
 }
 
-double data_floats(const elbo_data *d, float *out, double *work)
+double data_floats(const elbo_data *d, const int *rows, size_t count, float *out,
+                   double *work)
 {
   size_t block = data_block_rows(d);
   double largest = 0.0;
   double *x = work, *seen = work + block * d->p;
-  for (size_t i = 0; i < d->n; i += block) {
-    size_t m = d->n - i < block ? d->n - i : block;
-    data_rows(d, i, m, NULL, x, seen, m);
+  for (size_t i = 0; i < count; i += block) {
+    size_t m = count - i < block ? count - i : block;
+    data_rows(d, i, m, rows ? rows + i : NULL, x, seen, m);
     double here = transpose_block(m, d->p, x, seen, out + i * d->p);
     largest = here > largest ? here : largest;
   }

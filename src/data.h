@@ -41,9 +41,11 @@ void data_rows(const elbo_data *d, size_t first, size_t count, const int *rows,
 void data_gather(const elbo_data *d, const int *from, const int *to,
                  size_t count, double *out, size_t ld);
 
-/* All rows as floats, p x n (an observation in each column), NaN where a cell is missing.
- * Returns the largest magnitude among them. Work: data_floats_work() doubles. */
-double data_floats(const elbo_data *d, float *out, double *work);
+/* The `count` rows of `rows`, or the first ones where that is NULL, as floats, p x count
+ * (an observation in each column), NaN where a cell is missing. Returns the largest
+ * magnitude among them. Work: data_floats_work() doubles. */
+double data_floats(const elbo_data *d, const int *rows, size_t count, float *out,
+                   double *work);
 size_t data_floats_work(const elbo_data *d);
 
 /* Columns first .. first + count - 1 into out, n x count. */

@@ -186,6 +186,15 @@ size_t glue_count(SEXP x, size_t least, size_t most, const char *what)
   return (size_t) INTEGER(x)[0];
 }
 
+const int *glue_rows(SEXP rows, size_t n)
+{
+  if (TYPEOF(rows) != INTSXP) Rf_error("internal error: `rows` are not integers");
+  for (R_xlen_t i = 0; i < XLENGTH(rows); i++)
+    if (INTEGER(rows)[i] < 0 || (size_t) INTEGER(rows)[i] >= n)
+      Rf_error("internal error: `rows` are out of range");
+  return INTEGER(rows);
+}
+
 int glue_flag(SEXP x, const char *what)
 {
   if (TYPEOF(x) != LGLSXP || XLENGTH(x) != 1)

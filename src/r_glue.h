@@ -30,6 +30,9 @@ gemm_plan glue_plan(int threads);
 const double *glue_matrix(SEXP x, size_t n, size_t p, const char *what);
 double glue_number(SEXP x, const char *what);
 size_t glue_count(SEXP x, size_t least, size_t most, const char *what);
+
+/* Numbers of rows, each below n. */
+const int *glue_rows(SEXP rows, size_t n);
 int glue_flag(SEXP x, const char *what);
 rng_key glue_key(SEXP key);
 SEXP glue_element(SEXP list, const char *name);
@@ -84,7 +87,7 @@ SEXP C_lvae_epoch(SEXP x, SEXP mu, SEXP unit, SEXP k, SEXP state, SEXP epoch,
 SEXP C_lvae_observe(SEXP x, SEXP mu, SEXP unit, SEXP w, SEXP vt, SEXP d,
                     SEXP samples, SEXP key);
 SEXP C_vae_size(SEXP shape);
-SEXP C_vae_data(SEXP x, SEXP mu, SEXP unit);
+SEXP C_vae_data(SEXP x, SEXP mu, SEXP unit, SEXP rows);
 SEXP C_as_float(SEXP x);
 SEXP C_as_double(SEXP x);
 SEXP C_fingerprint(SEXP x);

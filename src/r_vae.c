@@ -129,14 +129,18 @@ SEXP C_as_double(SEXP x)
   return out;
 }
 
-/* (x - mu) unit as floats, p x n, NaN where a cell is missing; or NULL where one is so
- * large that its square is no float. */
-SEXP C_vae_data(SEXP x, SEXP mu, SEXP unit)
+/* (x - mu) unit of all rows, or of those of `rows` (from 0), as floats, a row in each
+ * column, NaN where a cell is missing; or NULL where one is so large that its square is
+ * no float. */
+SEXP C_vae_data(SEXP x, SEXP mu, SEXP unit, SEXP rows)
 {
   elbo_data d = glue_data(x, mu, unit);
   glue_check_sizes(d.n, d.p, 1, 0);
-  SEXP out = PROTECT(Rf_allocVector(RAWSXP, (R_xlen_t) (d.n * d.p * sizeof(float))));
-  double largest = data_floats(&d, (float *) RAW(out), glue_doubles(data_floats_work(&d)));
+  const int *some = rows == R_NilValue ? NULL : glue_rows(rows, d.n);
+  size_t n = some ? (size_t) XLENGTH(rows) : d.n;
+  SEXP out = PROTECT(Rf_allocVector(RAWSXP, (R_xlen_t) (n * d.p * sizeof(float))));
+  double largest = data_floats(&d, some, n, (float *) RAW(out),
+                               glue_doubles(data_floats_work(&d)));
   UNPROTECT(1);
   return largest < 1e18 ? out : R_NilValue;
 }

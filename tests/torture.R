@@ -141,8 +141,9 @@ training <- function(samples = 1L, batch = 5L, optimiser = 0L) {
 for (x in c(complete, missing)) with(companion(x), {
   p <- length(mu)
   n <- nrow(x)
-  add("C_vae_data", x, mu, unit)
-  cells <- call_entry("C_vae_data", list(x, mu, unit))
+  add("C_vae_data", x, mu, unit, NULL)
+  add("C_vae_data", x, mu, unit, c(0L, n - 1L))
+  cells <- call_entry("C_vae_data", list(x, mu, unit, NULL))
   holes_in <- anyNA(as.matrix(x))
   for (kind in 1:5) {
     shape <- switch(kind, net(p), net(p, 2L, 1L, shared = TRUE), net(p, 0L, 2L),
@@ -173,17 +174,16 @@ add("C_as_float", double())
 add("C_as_double", floats(c(1, -0.1, NA, Inf)))
 add("C_as_double", raw())
 for (count in c(0, 1, 7, 8, 9, 100)) add("C_fingerprint", as.raw(seq_len(count) %% 256))
-with(companion(dense), add("C_vae_data", dense[0, ], mu, unit))
+with(companion(dense), add("C_vae_data", dense[0, ], mu, unit, NULL))
 
 # The calls after it start threads and take space again.
 add("C_unload")
-add("C_vae_data", dense, colMeans(dense), rep(0.5, p))
+add("C_vae_data", dense, colMeans(dense), rep(0.5, p), NULL)
 
 # no rows
 add("C_data_summary", dense[0, ])
 with(companion(dense), {
   none <- dense[0, ]
-  # BUG: the matrix is not set at all, and holds what was in memory
   add("C_data_covariance", none, mu, unit)
   add("C_lvae_cov_times", NULL, none, mu, unit, w)
   add("C_lvae_observe", none, mu, unit, w, w, c(0.5, 0.8), 1L, c(0L, 0L))

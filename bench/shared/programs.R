@@ -16,11 +16,18 @@ rates_program <- local({
   }
 })
 
-# Rates of our products and of those of R's BLAS, GFlop/s, for the shapes of a batch.
+# The BLAS to compare with: OpenBLAS, R's own or another one here; else R's own.
+other_blas <- local({
+  own <- extSoftVersion()[["BLAS"]]
+  folders <- c("/usr/lib/*/openblas-pthread", "/usr/lib/*", "/usr/lib64", "/usr/lib")
+  c(grep("openblas", own, value = TRUE), Sys.glob(file.path(folders, "libopenblas*.so*")), own)[1]
+})
+
+# Rates of our products and of those of that BLAS, GFlop/s, for the shapes of a batch.
 rates <- function(batch, threads) {
   Sys.setenv(OPENBLAS_NUM_THREADS = threads)
   on.exit(Sys.unsetenv("OPENBLAS_NUM_THREADS"))
-  utils::read.csv(text = system2(rates_program(), c(threads, batch, extSoftVersion()[["BLAS"]]),
+  utils::read.csv(text = system2(rates_program(), c(threads, batch, other_blas),
                                  stdout = TRUE))
 }
 
@@ -40,11 +47,12 @@ reference_libraries <- function() {
   if (all(nzchar(found))) unname(found) else character(0)
 }
 
-# The value that `code` (a string) prints in another R, with the libraries preloaded.
-in_other_r <- function(code, libraries = character(0)) {
+# The value that `code` (a string) prints last in another R, with the libraries preloaded
+# and further variables (NAME=value) in its environment.
+in_other_r <- function(code, libraries = character(0), variables = character(0)) {
   script <- tempfile(fileext = ".R")
   writeLines(c(sprintf(".libPaths(%s)", paste(deparse(.libPaths()), collapse = "")), code), script)
   env <- if (length(libraries)) paste0("LD_PRELOAD=", shQuote(paste(libraries, collapse = " ")))
   as.numeric(utils::tail(system2(file.path(R.home("bin"), "Rscript"), script, stdout = TRUE,
-                                 env = as.character(env)), 1))
+                                 env = c(as.character(env), variables)), 1))
 }

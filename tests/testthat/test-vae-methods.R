@@ -560,6 +560,10 @@ test_that("ends may be latent positions", {
   square <- vae(x, 5, encoder = 6, control = settings(2))
   walk <- interpolate_latent(square, x[1, ], x[2, ], steps = 2)
   expect_equal(unname(attr(walk, "latent")), unname(predict(square, x[1:2, ])))
+  # if it does not have the names of the dimensions
+  z <- predict(square, x[1:2, ])
+  walk <- interpolate_latent(square, z[1, ], z[2, ], steps = 2)
+  expect_equal(attr(walk, "latent"), z, ignore_attr = "dimnames")
 })
 
 test_that("a walk may be under a condition, or from one to another", {
