@@ -104,7 +104,8 @@ print.em_control <- function(x, ...) {
 #' @param every epochs from checkpoint to checkpoint.
 #' @param callback `NULL`, or a function of (epoch, metrics, fit), or a list of such: it
 #'   is called after each epoch with its number, its row of the history as a list, and
-#'   the fit so far. If one returns `FALSE`, training stops.
+#'   the fit so far. If one returns `FALSE`, training stops; so it does, with a warning,
+#'   if one fails.
 #' @param threads `NULL` for what `options(elbo.threads = )` says, by default two; or a
 #'   number of threads. The fit does not depend on it.
 #' @param progress show a progress bar (needs the cli package). By default
