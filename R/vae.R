@@ -31,8 +31,8 @@
 #' **Reproducibility.** A fit is a function of data, settings and seed: [set.seed()]
 #' governs it, the number of threads does not matter, and a fit that was continued
 #' ([update()][update.vae], `resume`) is the same, bit for bit, as one that never stopped.
-#' Processors with other vector instructions round otherwise, see the option `elbo.kernel`
-#' in [elbo-package]. An interrupt returns the fit after the last whole epoch, with a
+#' Processors with other vector instructions may round otherwise, see the option
+#' `elbo.kernel` in [elbo-package]. An interrupt returns the fit after the last whole epoch, with a
 #' warning; one while the ELBO is computed at the end, or a second one, a fit whose ELBO
 #' is that of the steps of its last epoch.
 #'

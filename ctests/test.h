@@ -81,6 +81,15 @@ static inline long test_iterations(long fallback) {
   return n > 0 ? n : fallback;
 }
 
+/* The sanitisers slow a program down: a test of very many cases takes one in so many. */
+#if defined(__SANITIZE_THREAD__)
+#define TEST_EVERY(address, thread) (thread)
+#elif defined(__SANITIZE_ADDRESS__)
+#define TEST_EVERY(address, thread) (address)
+#else
+#define TEST_EVERY(address, thread) 1
+#endif
+
 /* Test data, the same on every machine up to the accuracy of log, sqrt and cos:
  * splitmix64 (Steele, Lea & Flood 2014) and Box-Muller. */
 static uint64_t test_state = 1;

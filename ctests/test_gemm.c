@@ -14,13 +14,7 @@
 #include "threads.h"
 
 /* The sanitisers slow the products down: one in a few small sizes then. */
-#if defined(__SANITIZE_THREAD__)
-enum { EVERY = 11 };
-#elif defined(__SANITIZE_ADDRESS__)
-enum { EVERY = 5 };
-#else
-enum { EVERY = 1 };
-#endif
+enum { EVERY = TEST_EVERY(5, 11) };
 
 static const char *const transposes[] = {"NN", "NT", "TN", "TT"};
 static const double alphas[] = {1.0, -1.0, 0.5, 0.0}, betas[] = {0.0, 1.0, -1.0, 0.3};

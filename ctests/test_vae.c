@@ -5,13 +5,7 @@
 #include "vae_reference.h"
 
 /* The sanitisers slow the reference down: one in a few nets then, of all kinds. */
-#if defined(__SANITIZE_THREAD__)
-enum { EVERY = 23 };
-#elif defined(__SANITIZE_ADDRESS__)
-enum { EVERY = 5 };
-#else
-enum { EVERY = 1 };
-#endif
+enum { EVERY = TEST_EVERY(5, 23) };
 
 static const double tight = 1e-12, by_differences = 1e-6;
 

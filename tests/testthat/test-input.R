@@ -209,3 +209,25 @@ test_that("a formula may hold constants, and new data need not", {
   expect_equal(unname(predict(fit, iris[1:5, ])), unname(by_hand$scores[1:5, , drop = FALSE]))
   refused(predict(fit, iris["Sepal.Length"]), "\"Petal.Length\" is missing.")
 })
+
+# Some of the rows ---------------------------------------------------------------
+
+test_that("of some rows, columns are summed in blocks as those of a copy are", {
+  skip_if_not_installed("Matrix")
+  y <- with_holes(plain(model_data(30, 7, 2)))
+  rows <- c(2:9, 15L, 30L)
+  mu <- seq(-1, 1, length.out = 7)
+  unit <- 2^(-3:3)
+  sparse <- Matrix::Matrix(ifelse(abs(plain(model_data(30, 7, 2))) > 1, y, 0), sparse = TRUE)
+  by_columns <- function(x, cells) list(1L, 2:4, 5:7)
+  with_function("column_blocks", by_columns, for (data in list(y, sparse)) {
+    copy <- data[rows, ]
+    expect_identical(summarise_columns(data, rows = rows)[c("count", "mean", "low", "high")],
+                     .Call(C_data_summary, copy)[c("count", "mean", "low", "high")])
+    expect_identical(column_squares(data, mu, unit, rows),
+                     .Call(C_data_squares, copy, mu, unit))
+    refused(summarise_columns(replace(data, cbind(9, c(6, 3)), Inf), rows = rows), "column 3")
+    # row 10 is not one of them
+    expect_length(summarise_columns(replace(data, cbind(10, 6), Inf), rows = rows)$mean, 7)
+  })
+})
