@@ -207,6 +207,7 @@ fit_vae <- function(raw, asked, condition, validation, control, call, terms) {
     run <- train_vae(problem, state, control, resume)
     fit <- with_kept_data(finish_vae(problem, run), problem)
     write_checkpoint(fit, control)
+    options(before)     # an interrupt that has waited may cut on.exit() short
   })
   fit
 }

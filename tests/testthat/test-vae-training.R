@@ -795,17 +795,20 @@ test_that("Ctrl-C is only heard where the fit so far is safe", {
   path <- tempfile(fileext = ".rds")
   where_heard <- function() for (i in 1:300000) sum(i)
   finish <- get("finish_vae", asNamespace("elbo"))
+  before <- options(elbo.threads = 2)
+  on.exit(options(before))
   # Heard inside of with_function(): its on.exit() would be cut short by an interrupt.
   heard <- with_function("finish_vae", function(...) {
     tools::pskill(Sys.getpid(), tools::SIGINT)
     where_heard()
     finish(...)
   }, tryCatch({
-    run(cases$plain, 2, checkpoint = path)
+    run(cases$plain, 2, checkpoint = path, threads = 1)
     where_heard()
     FALSE
   }, interrupt = function(condition) TRUE))
   expect_identical(get("finish_vae", asNamespace("elbo")), finish)
+  expect_identical(getOption("elbo.threads"), 2)
   expect_true(heard)                            # but after all was done
   expect_same_fit(vae(resume = path), run(cases$plain, 2))
 })
