@@ -11,32 +11,33 @@
 # made returns NULL; that, and an interrupt, end the loop with the last finished
 # state. `words`: what the iteration is called in messages.
 iterate <- function(state, step, control, settled, record, words, done = 0L) {
-  maps <- done + state$maps
-  history <- list(c(maps, record(state)))
+  at <- list(state = state, maps = done + state$maps, rows = 1L)
+  history <- list(c(at$maps, record(state)))
   outcome <- "limit"
   bar <- progress_start(control$progress, control$maxit, words$name)
   on.exit(progress_end(bar))
   outcome <- tryCatch({
-    while (outcome == "limit" && maps < control$maxit) {
-      new <- step(state, control$maxit - maps, maps)
+    while (outcome == "limit" && at$maps < control$maxit) {
+      new <- step(at$state, control$maxit - at$maps, at$maps)
       if (is.null(new)) {
         outcome <- "failed"
       } else {
-        if (settled(state, new, maps)) outcome <- "converged"
-        state <- new
-        maps <- maps + new$maps
-        history[[length(history) + 1]] <- c(maps, record(state))
+        if (settled(at$state, new, at$maps)) outcome <- "converged"
+        maps <- at$maps + new$maps
+        history[[at$rows + 1L]] <- c(maps, record(new))
+        # in one assignment: an interrupt finds the old state or the new one
+        at <- list(state = new, maps = maps, rows = at$rows + 1L)
       }
-      progress_update(bar, maps)
+      progress_update(bar, at$maps)
     }
     outcome
   }, interrupt = function(condition) "interrupted")
-  tell_outcome(outcome, maps, words)
-  history <- as.data.frame(do.call(rbind, history))
+  tell_outcome(outcome, at$maps, words)
+  history <- as.data.frame(do.call(rbind, history[seq_len(at$rows)]))
   names(history)[1] <- "iteration"
   history$iteration <- as.integer(history$iteration)
-  list(state = state, outcome = outcome, converged = outcome == "converged",
-       iterations = as.integer(maps), history = history)
+  list(state = at$state, outcome = outcome, converged = outcome == "converged",
+       iterations = as.integer(at$maps), history = history)
 }
 
 tell_outcome <- function(outcome, maps, words) {

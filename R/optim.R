@@ -10,9 +10,9 @@ stop_start <- function(what) {
 # evaluate(theta) returns a list with `objective`, `gradient`, `row` (of the history)
 # and what else is wanted of the best point; NULL where the objective is not finite.
 climb_lbfgs <- function(theta, evaluate, control, done) {
-  best <- last <- NULL
+  last <- NULL
+  kept <- list(best = NULL, rows = list())
   count <- done
-  rows <- list()
   bar <- progress_start(control$progress, control$maxit, "L-BFGS")
   on.exit(progress_end(bar))
   look <- function(theta) {
@@ -24,14 +24,15 @@ climb_lbfgs <- function(theta, evaluate, control, done) {
     count <<- count + 1L
     progress_update(bar, count)
     to <- evaluate(theta)
+    best <- kept$best
     if (is.null(to) && is.null(best)) stop_start("objective")
     if (is.null(to)) {           # far out: low, but a number to turn back from
       to <- list(objective = best$objective - 1e6, gradient = numeric(length(theta)))
     }
     last <<- c(list(theta = theta), to)
     if (is.null(best) || to$objective > best$objective) {
-      best <<- last
-      rows[[length(rows) + 1]] <<- c(iteration = count, to$row)
+      # in one assignment: an interrupt finds the point with its row, or the one before
+      kept <<- list(best = last, rows = c(kept$rows, list(c(iteration = count, to$row))))
     }
     last
   }
@@ -43,15 +44,15 @@ climb_lbfgs <- function(theta, evaluate, control, done) {
   }
   outcome <- tryCatch({
     # A line search may fail where the memory misleads it: then once more without.
-    if (run(theta)$convergence != 0) run(best$theta)
+    if (run(theta)$convergence != 0) run(kept$best$theta)
     "converged"
   }, interrupt = function(condition) "interrupted",
   elbo_limit = function(condition) "limit")
-  if (is.null(best)) abort("Interrupted before there was anything to keep.")
+  if (is.null(kept$best)) abort("Interrupted before there was anything to keep.")
   tell_outcome(outcome, count,
                list(name = "L-BFGS", unit = "evaluation", argument = "maxit"))
-  history <- as.data.frame(do.call(rbind, rows))
+  history <- as.data.frame(do.call(rbind, kept$rows))
   history$iteration <- as.integer(history$iteration)
-  list(best = best, converged = outcome == "converged", iterations = as.integer(count),
+  list(best = kept$best, converged = outcome == "converged", iterations = as.integer(count),
        history = history)
 }

@@ -125,3 +125,11 @@ rscript <- function(lines, wait = TRUE, ...) {
           wait = wait, stdout = if (wait) TRUE else FALSE,
           stderr = if (wait) TRUE else FALSE, ...)
 }
+
+# Waits for a file that another process makes; whether it is there. Long, as the machine
+# may be busy.
+await <- function(path, seconds = 60) {
+  deadline <- proc.time()[["elapsed"]] + seconds
+  while (!file.exists(path) && proc.time()[["elapsed"]] < deadline) Sys.sleep(0.02)
+  file.exists(path)
+}

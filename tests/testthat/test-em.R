@@ -345,6 +345,24 @@ test_that("an interrupt ends the loop with the last finished state", {
                               sigma2 = c(1, 2, 2, 2, 2)))
 })
 
+test_that("an interrupt between a step and its row of the history takes neither", {
+  interrupt <- structure(class = c("interrupt", "condition"), list(message = "", call = NULL))
+  expect_warning(
+    run <- elbo:::iterate(
+      list(value = 1, maps = 1L),
+      step = function(state, ...) list(value = state$value + 1, maps = 1L),
+      control = list(maxit = 9, progress = FALSE),
+      settled = function(...) FALSE,
+      record = function(state) if (state$value == 4) stop(interrupt) else c(value = state$value),
+      words = list(name = "EM", unit = "map", argument = "maxit")
+    ),
+    "Interrupted after 3 maps"
+  )
+  expect_identical(run$state$value, 3)
+  expect_identical(run$iterations, 3L)
+  expect_identical(run$history, data.frame(iteration = 1:3, value = c(1, 2, 3)))
+})
+
 test_that("a step that loses likelihood ends the loop and is not taken", {
   # 0, 3, 5, 4.9: by rounding, say.
   values <- c(3, 5, 4.9, 7)
@@ -366,12 +384,16 @@ test_that("Ctrl-C during a fit gives the fit so far", {
   out <- tempfile()
   # Noise alone: plain EM creeps for longer than anyone waits. The process says when
   # its loop has begun, and is then interrupted as a terminal would.
-  rscript(sprintf("
+  rscript(c(sprintf("begun <- %s", deparse(begun)), sprintf("out <- %s", deparse(out)), "
     library(elbo)
+    give <- function(value, path) {
+      saveRDS(value, paste0(path, '.part'))
+      file.rename(paste0(path, '.part'), path)
+    }
     set.seed(1)
     x <- matrix(rnorm(2000 * 60), 2000)
     x[1, 1] <- NA
-    hook <- function(bar, done) if (done == 3) writeLines(format(Sys.getpid()), %s)
+    hook <- function(bar, done) if (done == 3) give(Sys.getpid(), begun)
     assignInNamespace('progress_update', hook, 'elbo')
     said <- NULL
     fit <- withCallingHandlers(
@@ -380,17 +402,9 @@ test_that("Ctrl-C during a fit gives the fit so far", {
         said <<- conditionMessage(w)
         invokeRestart('muffleWarning')
       })
-    saveRDS(list(fit = fit, said = said, x = x), paste0(%s, '.part'))
-    file.rename(paste0(%s, '.part'), %s)
-  ", deparse(begun), deparse(out), deparse(out), deparse(out)), wait = FALSE)
-  await <- function(path) {
-    deadline <- Sys.time() + 60
-    while (!file.exists(path) && Sys.time() < deadline) Sys.sleep(0.05)
-    file.exists(path)
-  }
-  if (!await(begun)) fail("The process did not begin its fit.")
-  Sys.sleep(0.2) # the file exists, now it is written
-  pid <- as.integer(readLines(begun))
+    give(list(fit = fit, said = said, x = x), out)"), wait = FALSE)
+  expect_true(await(begun))
+  pid <- readRDS(begun)
   tools::pskill(pid, tools::SIGINT)
   if (!await(out)) {
     tools::pskill(pid)

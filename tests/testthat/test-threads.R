@@ -104,7 +104,7 @@ test_that("what is asked for computes", {
 # Processes ----------------------------------------------------------------
 
 # A job's value, NULL if it takes longer than `seconds`: it is ended then.
-collected <- function(job, seconds = 20) {
+collected <- function(job, seconds = 120) {
   value <- parallel::mccollect(job, wait = FALSE, timeout = seconds)
   if (is.null(value)) tools::pskill(job$pid, tools::SIGKILL)
   suppressWarnings(parallel::mccollect(job, wait = FALSE, timeout = 5)) # it has ended
@@ -129,7 +129,7 @@ test_that("so do two of them at a time, and one that a fork has forked", {
   skip_on_os("windows")
   jobs <- lapply(1:2, function(i) parallel::mcparallel(fits_of(x), silent = TRUE))
   for (job in jobs) expect_identical(collected(job), plain_fits)
-  expect_identical(forked(forked(fits_of(x), seconds = 10)), plain_fits)
+  expect_identical(forked(forked(fits_of(x), seconds = 60)), plain_fits)
 })
 
 # A new session with those environment variables: its fits, and how many threads it
@@ -180,7 +180,7 @@ fresh <- function(code) {
     value <- {%s}
     saveRDS(list(value = value), '%s')", file, code, file),
     env = c("OPENBLAS_NUM_THREADS=1", "MKL_NUM_THREADS=1", "BLIS_NUM_THREADS=1"),
-    timeout = 60)
+    timeout = 300)
   found <- readRDS(file)
   if (!"value" %in% names(found)) fail(paste(said, collapse = "\n"))
   found$value
@@ -195,7 +195,7 @@ test_that("elbo first loaded in a forked process works there, and does not hang"
         options(elbo.threads = %s)
         fits_of(x)
       }, silent = TRUE)
-      found <- parallel::mccollect(job, wait = FALSE, timeout = 20)
+      found <- parallel::mccollect(job, wait = FALSE, timeout = 120)
       if (is.null(found)) tools::pskill(job$pid, tools::SIGKILL)
       found[[1]]", threads))
     expect_type(found, "list")

@@ -527,7 +527,7 @@ damaged_outcomes <- function(whole) {
       outcome(bytes[seq_len(length)])
     }, '')
     saveRDS(list(flipped = flipped, cut = cut, more = outcome(c(bytes, as.raw(1:100)))),
-            '%s')", data, whole, whole, result), timeout = 120))
+            '%s')", data, whole, whole, result), timeout = 600))
   if (!file.exists(result)) fail(paste(c("the process ended by itself:", said), collapse = "\n"))
   if (file.exists(result)) readRDS(result)
 }
@@ -639,9 +639,7 @@ training_process <- function(lines, ready) {
   pid <- tempfile()
   rscript(c(kernel_options(), sprintf("writeLines(as.character(Sys.getpid()), '%s')", pid), lines),
           wait = FALSE)
-  began <- Sys.time()
-  while (!file.exists(ready) && Sys.time() - began < 20) Sys.sleep(0.02)
-  expect_true(file.exists(ready))
+  expect_true(await(ready))
   as.integer(readLines(pid))
 }
 
@@ -696,9 +694,7 @@ test_that("Ctrl-C in another process returns the fit so far", {
     file.rename('%s-', '%s')", data, ready, result, result, result), ready)
   Sys.sleep(0.2)
   expect_true(tools::pskill(pid, tools::SIGINT))
-  began <- Sys.time()
-  while (!file.exists(result) && Sys.time() - began < 20) Sys.sleep(0.02)
-  if (!file.exists(result)) tools::pskill(pid, tools::SIGKILL)
+  if (!await(result)) tools::pskill(pid, tools::SIGKILL)
   found <- readRDS(result)
   done <- found$fit$iterations
   expect_gte(done, 5L)
