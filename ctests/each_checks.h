@@ -469,6 +469,46 @@ static void check_latent_slopes(int kernel, extent e, size_t samples)
   free(one[1]);
 }
 
+/* Beyond its limits log d becomes them, and there its derivative only leads back. The
+ * derivative is 1/2 dz sd noise where KL has no weight: 1/2 up or down. */
+static void check_limits(int kernel)
+{
+  static const double given[] = {40.5, 1e30, INFINITY, 40.0, 39.0, 0.0, -39.0, -40.0, -40.5,
+                                 -1e30, -INFINITY};
+  enum { K = sizeof given / sizeof *given };
+  real mean[2 * K], log_d[2 * K], noise[4 * K], dz[4 * K], sd[2 * K], z[2 * K], weight[K];
+  for (size_t samples = 1; samples <= 2; samples++) {
+    for (size_t i = 0; i < 4 * K; i++) {
+      noise[i] = 1;
+      dz[i] = i / K % 2 ? -1 : 1;
+    }
+    for (size_t i = 0; i < 2 * K; i++) {
+      mean[i] = 1;
+      log_d[i] = (real) given[i % K];
+      weight[i % K] = 0;
+    }
+    each_sample(plan_of(kernel, 1), K, 2, mean, log_d, noise, sd, z, K);
+    for (size_t i = 0; i < 2 * K; i++) {
+      double limited = fmax(-40.0, fmin(40.0, given[i % K]));
+      CHECK((double) log_d[i] == limited);
+      CHECK_NEAR((double) sd[i], exp(0.5 * limited), close_to);
+      CHECK_NEAR((double) z[i], 1.0 + exp(0.5 * limited), close_to);
+      sd[i] = 1;
+    }
+    each_latent_slopes(plan_of(kernel, 1), K, 2, samples, dz, noise, sd, weight, mean, log_d);
+    for (size_t i = 0; i < 2 * K; i++) {
+      double rise = 0.5 * (double) samples * (i < K ? 1.0 : -1.0), v = given[i % K];
+      CHECK((double) log_d[i] == (v >= 40.0 ? fmin(rise, 0.0) : v <= -40.0 ?
+                                  fmax(rise, 0.0) : rise));
+    }
+  }
+}
+
+static void log_d_has_limits(void)
+{
+  with_each_kernel(check_limits);
+}
+
 static void check_latent_slopes_kernel(int kernel)
 {
   for (size_t i = 0; i < EXTENTS; i++)
@@ -646,6 +686,43 @@ static void check_compare_kernel(int kernel)
 static void densities_and_their_slopes(void)
 {
   with_each_kernel(check_compare_kernel);
+}
+
+/* A row of very many features, all alike: a sum of so many equal floats would go wrong in
+ * one direction. A cell is -1/2 (x^2 / s2 + log s2 + log 2 pi). */
+static void check_many_features(int kernel)
+{
+  enum { P = 100000 };
+  const double log_s2 = -0.75, x = 0.3;
+  real *cells = reals(P), *noises = reals(P), *seen = reals(P);
+  for (size_t f = 0; f < P; f++) {
+    cells[f] = (real) x;
+    noises[f] = (real) log_s2;
+    seen[f] = f % 4 > 0;
+  }
+  for (int kind = 0; kind < 3; kind++)
+    for (int holes = 0; holes < 2; holes++) {
+      real *g = reals(P), *slope = reals(P);
+      for (size_t f = 0; f < P; f++) g[f] = 0;
+      double density, raised, variance, n = holes ? 0.75 * P : P;
+      each_noise noise = {kind, noises, -30, 1};
+      each_compare(plan_of(kernel, 1), P, 1, 1, cells, P, holes ? seen : NULL, noise, g,
+                   slope, &density, &raised, &variance);
+      double square = x * x / exp(log_s2), cell = -0.5 * (square + log_s2 + log(6.283185307179586));
+      CHECK(fabs(density - n * cell) <= 2e-6 * n);
+      CHECK_NEAR(variance, n * exp(log_s2), 2e-6);
+      if (kind == 0) CHECK(fabs((double) slope[0] - 0.5 * n * (square - 1.0)) <= 2e-6 * n);
+      free(g);
+      free(slope);
+    }
+  free(cells);
+  free(noises);
+  free(seen);
+}
+
+static void densities_of_many_features(void)
+{
+  with_each_kernel(check_many_features);
 }
 
 /* One cell with s2 below the floor of log s2 = 0. An error of 2 says that s2 = 4 would be
@@ -845,7 +922,8 @@ static void nothing_is_a_count(void)
   normals_are_those_of_their_counters,                                             \
   normals_do_not_depend_on_the_batch, normals_of_other_addresses_are_others,       \
   normals_are_normal, latents_are_sampled, slopes_of_latents_are_differences,      \
-  densities_and_their_slopes, the_floor_lets_log_s2_rise_alone,                    \
+  log_d_has_limits, densities_and_their_slopes, densities_of_many_features,        \
+  the_floor_lets_log_s2_rise_alone,                                                \
   steps_are_their_formulas, no_gradient_is_no_step, squares_are_summed_in_stretches, \
   nothing_is_a_count
 

@@ -27,8 +27,9 @@
 # define SIMD_SUM3(a, b, c)
 #endif
 
-static const real LEAK = (real) 0.01, LOG_2PI = (real) 1.8378770664093454836,
+static const real LEAK = (real) 0.01, LOG_D_MOST = EACH_LOG_D,
   NORMAL_DENSITY = (real) 0.39894228040143267794;
+static const double LOG_2PI = 1.8378770664093454836;
 
 /* ---- functions of a real ----------------------------------------------- */
 
@@ -68,7 +69,7 @@ typedef struct {
   void (*activate[ACTIVATIONS])(size_t, real *, real *);
   void (*multiply)(size_t, const real *, real *);
   void (*fill)(size_t, const real *, const real *, real *, real *);
-  void (*sample)(size_t, const real *, const real *, const real *, real *, real *);
+  void (*sample)(size_t, const real *, real *, const real *, real *, real *);
   double (*compare_one)(size_t, const real *, const real *, real, real *);
   double (*count)(size_t, const real *);
   double (*compare_each)(size_t, const real *, const real *, const each_noise *,
@@ -118,7 +119,7 @@ typedef struct {
   size_t lines, parts;        /* columns or stretches, which the parts share */
   enum activation which;
   size_t rows, count, ld, first, samples;
-  const real *x, *a, *fill, *mean, *log_d, *noise, *dz, *weight, *gradient;
+  const real *x, *a, *fill, *mean, *noise, *dz, *weight, *gradient;
   real *y, *to, *slope, *seen, *sd, *theta, *m, *v;
   const int *order;
   rng_key key;
@@ -233,17 +234,34 @@ static void sample(void *context, size_t part)
   const job *j = context;
   for (size_t i = begin(j, part); i < end(j, part); i++) {
     size_t at = i * j->rows;
-    j->loops->sample(j->rows, j->mean + at, j->log_d + at, j->noise + at, j->sd + at,
+    j->loops->sample(j->rows, j->mean + at, j->v + at, j->noise + at, j->sd + at,
                      j->to + i * j->ld);
   }
 }
 
-void each_sample(gemm_plan plan, size_t k, size_t count, const real *mean,
-                 const real *log_d, const real *noise, real *sd, real *z, size_t ld)
+void each_sample(gemm_plan plan, size_t k, size_t count, const real *mean, real *log_d,
+                 const real *noise, real *sd, real *z, size_t ld)
 {
-  job j = {.rows = k, .mean = mean, .log_d = log_d, .noise = noise, .sd = sd, .to = z,
+  job j = {.rows = k, .mean = mean, .v = log_d, .noise = noise, .sd = sd, .to = z,
            .ld = ld};
   share(plan, &j, count, 4 * k * count, sample);
+}
+
+/* Terms are summed as floats over a stretch of features, and from there in double. */
+enum { COMPARE_STRETCH = 512 };
+
+static size_t compare_stretch(const job *j, size_t f)
+{
+  return j->rows - f < COMPARE_STRETCH ? j->rows - f : COMPARE_STRETCH;
+}
+
+static double cells_of(const job *j, const real *seen)
+{
+  double cells = 0.0;
+  if (!seen) return (double) j->rows;
+  for (size_t f = 0; f < j->rows; f += COMPARE_STRETCH)
+    cells += j->loops->count(compare_stretch(j, f), seen + f);
+  return cells;
 }
 
 /* Draw i, with one s2 for all: slope has one number a draw. */
@@ -252,27 +270,44 @@ static void compare_one(const job *j, size_t i, const real *x, const real *seen)
   const each_noise *s2 = j->s2;
   int low = s2->log_s2[0] < s2->floor;
   double log_s2 = (double) (low ? s2->floor : s2->log_s2[0]), precision = exp(-log_s2);
-  double share = (double) s2->share, log_2pi = (double) LOG_2PI;
-  double cells = seen ? j->loops->count(j->rows, seen) : (double) j->rows;
-  double square = precision * j->loops->compare_one(
-    j->rows, x, seen, (real) (share * precision), j->y + i * j->rows);
-  j->density[i] = -0.5 * (square + cells * (log_2pi + log_s2));
+  double share = (double) s2->share, cells = cells_of(j, seen), square = 0.0;
+  real weight = (real) (share * precision), *g = j->y + i * j->rows;
+  for (size_t f = 0; f < j->rows; f += COMPARE_STRETCH)
+    square += j->loops->compare_one(compare_stretch(j, f), x + f, seen ? seen + f : NULL,
+                                    weight, g + f);
+  square *= precision;
+  j->density[i] = -0.5 * (square + cells * (LOG_2PI + log_s2));
   j->raised[i] = low ? cells : 0.0;
   j->variance[i] = cells * exp(log_s2);
   j->slope[i] = low && square < cells ? 0 : (real) (0.5 * share * (square - cells));
+}
+
+/* Draw i, with an s2 for each feature. */
+static void compare_each(const job *j, size_t i, const real *x, const real *seen)
+{
+  const real *log_s2 = j->s2->log_s2 + (j->s2->kind == 2 ? i * j->rows : 0);
+  real *g = j->y + i * j->rows, *slope = j->slope + i * j->rows;
+  double sum = cells_of(j, seen) * LOG_2PI, raised = 0.0, variance = 0.0;
+  for (size_t f = 0; f < j->rows; f += COMPARE_STRETCH) {
+    double low, spread;
+    sum += j->loops->compare_each(compare_stretch(j, f), x + f, seen ? seen + f : NULL,
+                                  j->s2, log_s2 + f, g + f, slope + f, &low, &spread);
+    raised += low;
+    variance += spread;
+  }
+  j->density[i] = -0.5 * sum;
+  j->raised[i] = raised;
+  j->variance[i] = variance;
 }
 
 static void compare(void *context, size_t part)
 {
   const job *j = context;
   for (size_t i = begin(j, part); i < end(j, part); i++) {
-    size_t from = i % j->count, at = i * j->rows;
+    size_t from = i % j->count;
     const real *x = j->x + from * j->ld, *seen = j->a ? j->a + from * j->rows : NULL;
     if (j->s2->kind == 0) compare_one(j, i, x, seen);
-    else
-      j->density[i] = -0.5 * j->loops->compare_each(
-        j->rows, x, seen, j->s2, j->s2->log_s2 + (j->s2->kind == 2 ? at : 0), j->y + at,
-        j->slope + at, j->raised + i, j->variance + i);
+    else compare_each(j, i, x, seen);
   }
 }
 

@@ -39,9 +39,12 @@ void each_gather(gemm_plan plan, size_t p, size_t count, const real *x, const in
 void each_normals(gemm_plan plan, rng_key key, uint32_t epoch, const int *rows,
                   size_t first, uint32_t sample, size_t k, size_t count, real *out);
 
-/* sd = exp(log_d / 2) and z = mean + sd noise, for k x count; z has ld. */
-void each_sample(gemm_plan plan, size_t k, size_t count, const real *mean,
-                 const real *log_d, const real *noise, real *sd, real *z, size_t ld);
+/* sd = exp(log_d / 2) and z = mean + sd noise, for k x count; z has ld. Before, a log_d
+ * beyond +-EACH_LOG_D becomes that: its exponential would soon be more than a float
+ * holds. */
+enum { EACH_LOG_D = 40 };
+void each_sample(gemm_plan plan, size_t k, size_t count, const real *mean, real *log_d,
+                 const real *noise, real *sd, real *z, size_t ld);
 
 /* Against x (p x count, ldx, and seen) the output g of a decoder for columns
  * of which x has `count` and g `draws`, a multiple:
@@ -62,7 +65,8 @@ void each_compare(gemm_plan plan, size_t p, size_t count, size_t draws, const re
                   double *density, double *raised, double *variance);
 
 /* Derivatives by mean and log_d (each k x count), in their place, of sum dz'z less
- * weight_j KL_j, where dz and noise are k x (count samples). */
+ * weight_j KL_j, where dz and noise are k x (count samples). By a log_d at a limit it is
+ * 0 unless it leads back. */
 void each_latent_slopes(gemm_plan plan, size_t k, size_t count, size_t samples,
                         const real *dz, const real *noise, const real *sd,
                         const real *weight, real *mean, real *log_d);

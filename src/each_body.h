@@ -56,11 +56,13 @@ TARGET static void NAME(fill)(size_t p, const real *x, const real *fill, real *t
   }
 }
 
-TARGET static void NAME(sample)(size_t k, const real *mean, const real *log_d,
+TARGET static void NAME(sample)(size_t k, const real *mean, real *log_d,
                                 const real *noise, real *sd, real *z)
 {
   SIMD
   for (size_t j = 0; j < k; j++) {
+    real v = log_d[j] < -LOG_D_MOST ? -LOG_D_MOST : log_d[j];
+    log_d[j] = v > LOG_D_MOST ? LOG_D_MOST : v;
     sd[j] = real_exp(log_d[j] / 2);
     z[j] = mean[j] + sd[j] * noise[j];
   }
@@ -97,7 +99,7 @@ TARGET static double NAME(count)(size_t p, const real *seen)
   return (double) sum;
 }
 
-/* With s2 of each feature: returns -2 times the log density. */
+/* With s2 of each feature: returns -2 times the log density, but for log 2 pi. */
 #define COMPARE(observed)                                                         \
   SIMD_SUM3(sum, low, spread)                                                     \
   for (size_t j = 0; j < p; j++) {                                                \
@@ -106,7 +108,7 @@ TARGET static double NAME(count)(size_t p, const real *seen)
     real log_v = given < floor ? floor : given;                                   \
     real precision = real_exp(-log_v), error = is * (x[j] - g[j]);                \
     real square = error * error * precision;                                      \
-    sum += square + is * (log_v + LOG_2PI);                                       \
+    sum += square + is * log_v;                                                   \
     low += below;                                                                 \
     spread += is * real_exp(log_v);                                               \
     g[j] = share * error * precision;                                             \
@@ -131,6 +133,10 @@ TARGET static double NAME(compare_each)(size_t p, const real *x, const real *see
 }
 #undef COMPARE
 
+/* A derivative by log_d: at a limit of that, only a way back. */
+#define WITHIN(v, rise)                                                           \
+  ((rise) * ((v) >= LOG_D_MOST ? (rise) < 0 ? 1 : 0 :                              \
+             (v) <= -LOG_D_MOST ? (rise) > 0 ? 1 : 0 : 1))
 TARGET static void NAME(latent_slopes)(size_t k, size_t samples, size_t apart,
                                        const real *dz, const real *noise,
                                        const real *sd, const real *weight, real *mean,
@@ -139,7 +145,8 @@ TARGET static void NAME(latent_slopes)(size_t k, size_t samples, size_t apart,
   if (samples == 1) {
     SIMD
     for (size_t j = 0; j < k; j++) {
-      log_d[j] = (dz[j] * sd[j] * noise[j] - weight[j] * (sd[j] * sd[j] - 1)) / 2;
+      real rise = (dz[j] * sd[j] * noise[j] - weight[j] * (sd[j] * sd[j] - 1)) / 2;
+      log_d[j] = WITHIN(log_d[j], rise);
       mean[j] = dz[j] - weight[j] * mean[j];
     }
     return;
@@ -150,10 +157,12 @@ TARGET static void NAME(latent_slopes)(size_t k, size_t samples, size_t apart,
       by_mean += dz[j + s * apart];
       by_sd += dz[j + s * apart] * noise[j + s * apart];
     }
-    log_d[j] = (by_sd * sd[j] - weight[j] * (sd[j] * sd[j] - 1)) / 2;
+    real rise = (by_sd * sd[j] - weight[j] * (sd[j] * sd[j] - 1)) / 2;
+    log_d[j] = WITHIN(log_d[j], rise);
     mean[j] = by_mean - weight[j] * mean[j];
   }
 }
+#undef WITHIN
 
 /* ---- noise ------------------------------------------------------------- */
 

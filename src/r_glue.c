@@ -63,6 +63,8 @@ elbo_data glue_raw_data(SEXP x)
       d.kind = DATA_INTEGER;
       d.ivalue = INTEGER(x);
     } else Rf_error("internal error: `x` is not a numeric matrix");
+    if ((double) XLENGTH(x) != (double) d.n * (double) d.p)
+      Rf_error("internal error: `x` has not the size of its dimensions");
   }
   return d;
 }
@@ -168,7 +170,8 @@ elbo_data glue_data(SEXP x, SEXP mu, SEXP unit)
 const double *glue_matrix(SEXP x, size_t n, size_t p, const char *what)
 {
   size_t length = (size_t) Rf_xlength(x);
-  if (TYPEOF(x) != REALSXP || (p > 0 ? length != n * p : n > 0 && length % n))
+  int differs = p > 0 ? (double) length != (double) n * (double) p : n > 0 && length % n;
+  if (TYPEOF(x) != REALSXP || differs)
     Rf_error("internal error: `%s` has the wrong type or size", what);
   return REAL(x);
 }
@@ -212,7 +215,7 @@ rng_key glue_key(SEXP key)
 SEXP glue_element(SEXP list, const char *name)
 {
   SEXP names = Rf_getAttrib(list, R_NamesSymbol);
-  if (TYPEOF(list) == VECSXP && TYPEOF(names) == STRSXP)
+  if (TYPEOF(list) == VECSXP && TYPEOF(names) == STRSXP && XLENGTH(names) == XLENGTH(list))
     for (R_xlen_t i = 0; i < XLENGTH(list); i++)
       if (strcmp(CHAR(STRING_ELT(names, i)), name) == 0)
         return VECTOR_ELT(list, i);
@@ -235,7 +238,8 @@ void glue_check_sizes(size_t n, size_t p, size_t k, size_t m)
   double dn = (double) n, dp = (double) p, dk = (double) k, dm = (double) m;
   double cells = 64.0 * ((dn + dp) * (3.0 * dk + 4096.0) + dm * dm +
                          (dp + 4096.0) * (dk + 1.0) * (dk + 1.0));
-  if (cells > 1.8e16 || 3.0 * dk > INT_MAX || dk * (dk + 3.0) > INT_MAX)
+  if (cells > 1.8e16 || cells / 8.0 > (double) SIZE_MAX || 3.0 * dk > INT_MAX ||
+      dk * (dk + 3.0) > INT_MAX)
     Rf_error("the model is too large: %.0f x %.0f data with k = %.0f", dn, dp,
              dk);
 }

@@ -87,7 +87,8 @@ SEXP C_ppca_profile(SEXP values, SEXP ranks, SEXP p_, SEXP trace, SEXP fixed)
 SEXP C_ppca_canonical(SEXP w)
 {
   SEXP dim = Rf_getAttrib(w, R_DimSymbol);
-  if (TYPEOF(w) != REALSXP || TYPEOF(dim) != INTSXP || XLENGTH(dim) != 2)
+  if (TYPEOF(w) != REALSXP || TYPEOF(dim) != INTSXP || XLENGTH(dim) != 2 ||
+      (double) XLENGTH(w) != (double) INTEGER(dim)[0] * (double) INTEGER(dim)[1])
     Rf_error("internal error: `w` is no matrix");
   size_t p = (size_t) INTEGER(dim)[0], k = (size_t) INTEGER(dim)[1];
   size_t work, iwork;

@@ -1,5 +1,6 @@
 /* .Call entries for the deep VAE. Floats are held in raw vectors. */
 #include <limits.h>
+#include <stdint.h>
 #include <string.h>
 
 #include "r_glue.h"
@@ -8,10 +9,12 @@
 
 /* ---- arguments --------------------------------------------------------- */
 
-static const float *glue_floats(SEXP x, size_t count, const char *what)
+/* n x p floats */
+static const float *glue_floats(SEXP x, size_t n, size_t p, const char *what)
 {
-  if (TYPEOF(x) != RAWSXP || (size_t) XLENGTH(x) != count * sizeof(float))
-    Rf_error("internal error: `%s` is not %.0f floats", what, (double) count);
+  double count = (double) n * (double) p;
+  if (TYPEOF(x) != RAWSXP || (double) XLENGTH(x) != count * sizeof(float))
+    Rf_error("internal error: `%s` is not %.0f floats", what, count);
   return (const float *) RAW(x);
 }
 
@@ -55,9 +58,9 @@ static vae_data glue_vae_data(SEXP data, const vae_net *net)
   const vae_shape *s = &net->shape;
   vae_data d = {.n = glue_count(glue_element(data, "n"), 1, INT_MAX, "n")};
   SEXP fill = glue_element(data, "fill"), condition = glue_element(data, "condition");
-  d.x = glue_floats(glue_element(data, "x"), d.n * s->p, "x");
-  if (fill != R_NilValue) d.fill = glue_floats(fill, s->p, "fill");
-  if (s->c > 0) d.condition = glue_floats(condition, d.n * s->c, "condition");
+  d.x = glue_floats(glue_element(data, "x"), d.n, s->p, "x");
+  if (fill != R_NilValue) d.fill = glue_floats(fill, s->p, 1, "fill");
+  if (s->c > 0) d.condition = glue_floats(condition, d.n, s->c, "condition");
   return d;
 }
 
@@ -91,7 +94,8 @@ static real *glue_work(const vae_net *net, vae_training *set, size_t n, double *
   if (set->batch > n) set->batch = n;
   double width = 8.0 * ((double) net->widest + (double) net->shape.p + (double) net->shape.k)
     * (VAE_MOST_LAYERS + 4.0);
-  if (width * (double) set->batch * (double) set->model.samples + (double) net->size > 1e15)
+  double most = (double) SIZE_MAX / 16.0 < 1e15 ? (double) SIZE_MAX / 16.0 : 1e15;
+  if (width * (double) set->batch * (double) set->model.samples + (double) net->size > most)
     Rf_error("the model is too large: %.0f observations of %.0f samples at a time",
              (double) set->batch, (double) set->model.samples);
   *sums = glue_doubles(vae_epoch_sums(net, set->batch, set->model.samples));
@@ -179,7 +183,8 @@ SEXP C_vae_epoch(SEXP shape, SEXP data, SEXP state, SEXP epoch, SEXP settings)
   SEXP out = PROTECT(glue_list(names, 8));
   for (int i = 0; i < 3; i++) {
     SEXP from = glue_element(state, names[i]);
-    glue_floats(from, i == 2 && set.climb.kind == OPTIMISER_SGD ? 0 : net.size, names[i]);
+    glue_floats(from, i == 2 && set.climb.kind == OPTIMISER_SGD ? 0 : net.size, 1,
+                names[i]);
     SET_VECTOR_ELT(out, i, Rf_duplicate(from));
   }
   optimiser_state at = {(real *) RAW(VECTOR_ELT(out, 0)), (real *) RAW(VECTOR_ELT(out, 1)),
@@ -209,7 +214,7 @@ SEXP C_vae_evaluate(SEXP shape, SEXP data, SEXP theta, SEXP epoch, SEXP settings
   vae_net net = glue_net(shape);
   vae_data d = glue_vae_data(data, &net);
   vae_training set = glue_training(settings, 0);
-  const float *at = glue_floats(theta, net.size, "theta");
+  const float *at = glue_floats(theta, net.size, 1, "theta");
   uint32_t number = (uint32_t) glue_count(epoch, 0, INT_MAX, "epoch");
   size_t lengths[] = {d.n, d.n, d.n, net.shape.p, net.shape.k};
   SEXP out = PROTECT(glue_list(names, 6));
@@ -234,7 +239,7 @@ SEXP C_vae_encode(SEXP shape, SEXP data, SEXP theta, SEXP settings)
   vae_net net = glue_net(shape);
   vae_data d = glue_vae_data(data, &net);
   vae_training set = glue_training(settings, 0);
-  const float *at = glue_floats(theta, net.size, "theta");
+  const float *at = glue_floats(theta, net.size, 1, "theta");
   SEXP out = PROTECT(glue_list(names, 2));
   for (int i = 0; i < 2; i++)
     SET_VECTOR_ELT(out, i, Rf_allocMatrix(REALSXP, (int) net.shape.k, (int) d.n));
@@ -255,8 +260,8 @@ SEXP C_vae_decode(SEXP shape, SEXP z, SEXP condition, SEXP theta, SEXP variance,
   vae_training set = glue_training(settings, 0);
   size_t k = net.shape.k, n = (size_t) Rf_xlength(z) / k;
   const double *from = glue_matrix(z, k, n, "z");
-  const float *at = glue_floats(theta, net.size, "theta"), *given = NULL;
-  if (net.shape.c > 0) given = glue_floats(condition, n * net.shape.c, "condition");
+  const float *at = glue_floats(theta, net.size, 1, "theta"), *given = NULL;
+  if (net.shape.c > 0) given = glue_floats(condition, n, net.shape.c, "condition");
   int both = glue_flag(variance, "variance");
   if (n > INT_MAX) Rf_error("internal error: `z` has too many columns");
   SEXP out = PROTECT(glue_list(names, 2));

@@ -391,7 +391,8 @@ void vae_encode(const vae_net *net, const real *theta, const vae_batch *batch,
   encode(&v, 0);
   for (size_t i = 0; i < net->shape.k * v.n; i++) {
     mean[i] = (double) v.mean[i];
-    d[i] = exp((double) v.log_d[i]);
+    double limit = EACH_LOG_D, log_d = (double) v.log_d[i];
+    d[i] = exp(log_d > limit ? limit : log_d < -limit ? -limit : log_d);
   }
 }
 

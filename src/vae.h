@@ -1,7 +1,8 @@
 /* A deep Gaussian VAE: chains of dense layers with two heads, the ELBO's terms and
  * gradient over a batch, and what the model says of observations.
  *
- *   q(z | x) = N(m(x), D(x)),  D = exp(log d) diagonal: a head, or one vector for all
+ *   q(z | x) = N(m(x), D(x)),  D = exp(log d) diagonal: a head, or one vector for all;
+ *                              log d counts as no further from 0 than EACH_LOG_D
  *   p(x | z) = N(g(z), s2),    s2 one number, one a feature, or a head of the decoder
  *
  * The ELBO of an observation is  sum over observed f of
