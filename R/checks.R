@@ -27,6 +27,7 @@ describe <- function(x) {
   if (is.matrix(x)) {
     return(sprintf("a %s matrix, %d x %d", typeof(x), nrow(x), ncol(x)))
   }
+  if (length(dim(x)) > 2) return(sprintf("an array of %d dimensions", length(dim(x))))
   if (!is.atomic(x)) return(paste0("a ", typeof(x)))
   if (length(x) != 1) return(sprintf("a %s vector of length %d", mode(x), length(x)))
   if (is.na(x)) return(if (is.nan(x)) "NaN" else "NA")

@@ -26,7 +26,7 @@
 #' @param object a fitted [vae()], [linear_vae()] or [ppca()] model.
 #' @param newdata data with the features of the fit, in rows; by default the data
 #'   that the model was fitted to, for which nothing but the fit is needed where
-#'   these were complete.
+#'   these were complete; for a [vae()] they are found as for [posterior()].
 #' @param eps threshold for the KL, in nats, above 0.
 #' @param delta share of observations that may exceed it, from 0 to below 1.
 #' @param ... unused.

@@ -163,9 +163,9 @@ train_control <- function(epochs = 1000, batch_size = NULL, learning_rate = 1e-3
 }
 
 # `number` says what one has to be: above 0, or with `zero` at least 0.
-check_schedule <- function(x, arg, number, unit = "epoch", zero = FALSE) {
+check_schedule <- function(x, arg, number, unit = "epoch", zero = FALSE, most = Inf) {
   ok <- is.numeric(x) && !is.object(x) && is.null(dim(x)) && length(x) >= 1 &&
-    all(is.finite(x)) && all(x > 0 | zero & x == 0)
+    all(is.finite(x)) && all(x > 0 | zero & x == 0) && all(x <= most)
   if (!ok) abort_arg(arg, sprintf("be %s, or one for each %s", number, unit), describe(x))
   as.double(x)
 }

@@ -10,14 +10,14 @@
 #'   that the model was fitted to, found as for [posterior()] where they are needed
 #'   and not in the fit.
 #' @param samples 0 for the exact expectation (not for a [vae()]); otherwise the number
-#'   of reparameterised samples of z for each row, with which the reconstruction term
-#'   is estimated (without bias).
+#'   of reparameterised samples of z for each row, drawn from R's generator, with which
+#'   the reconstruction term is estimated (without bias).
 #' @param by `"mean"` over observations, or a row for each `"observation"`.
 #' @param ... unused.
 #' @return With `by = "mean"` a named vector: `elbo`, `reconstruction`
 #'   (E log p(x | z), the Jacobian of scaling included), `kl` (of q(z | x) from the
-#'   prior), `log_jacobian` (of the transform). Otherwise a data frame with these
-#'   columns.
+#'   prior), `log_jacobian` (of the transform), and with `weighted = TRUE` `weighted`, that
+#'   bound. Otherwise a data frame with these columns.
 #' @references Lucas et al. (2019), eq. 4 and appendix C.1; see [linear_vae()].
 #' @examples
 #' fit <- linear_vae(iris[1:4], k = 2)

@@ -145,6 +145,9 @@ formula_frame <- function(formula, data, arg) {
               "one with a left-hand side")
   }
   frame <- stats::model.frame(formula, data = data, na.action = stats::na.pass)
+  if (!is.null(attr(attr(frame, "terms"), "offset"))) {
+    abort_arg(arg, "be a formula without offset(), which has no meaning here")
+  }
   columns <- term_columns(frame, arg)
   # model.frame() makes names of row numbers
   if (!is.data.frame(data) || .row_names_info(data) <= 0) {

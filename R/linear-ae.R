@@ -66,7 +66,7 @@ linear_ae <- function(x, k, penalty = c("uniform", "ordered", "none"), lambda = 
     penalty = check_choice(penalty, "penalty", c("uniform", "ordered", "none")),
     optimizer = check_choice(optimizer, "optimizer",
                              c("lbfgs", "adam", "exact", "two-stage")),
-    center = check_vector_or_flag(center, "center", ncol(raw)),
+    center = check_vector_or_flag(center, "center", raw),
     keep_data = check_flag(keep_data, "keep_data")
   )
   check_ae_lambda(lambda, asked)
@@ -318,7 +318,7 @@ nobs.linear_ae <- function(object, ...) object$n
 #' @rdname linear_ae-methods
 #' @export
 update.linear_ae <- function(object, ..., epochs = NULL, maxit = NULL, tol = NULL) {
-  changed <- as.list(match.call(expand.dots = FALSE)$...)
+  changed <- changed_arguments(object, match.call(expand.dots = FALSE)$..., parent.frame())
   update_training(object, changed, linear_ae, epochs, maxit, tol, parent.frame())
 }
 

@@ -93,7 +93,7 @@ coef.linear_vae <- function(object, ...) {
 #' update(fit, optimizer = "exact")
 #' @export
 update.linear_vae <- function(object, ..., epochs = NULL, maxit = NULL, tol = NULL) {
-  changed <- as.list(match.call(expand.dots = FALSE)$...)
+  changed <- changed_arguments(object, match.call(expand.dots = FALSE)$..., parent.frame())
   update_training(object, changed, linear_vae, epochs, maxit, tol, parent.frame())
 }
 
@@ -113,7 +113,7 @@ update_training <- function(object, changed, fitter, epochs, maxit, tol, env) {
   settings[names(asked)] <- asked
   control <- do.call(train_control, settings)
   if (goes_on && length(asked) && object$iterations >= control[[limit]]) return(object)
-  shown <- if (length(asked)) as.call(c(quote(train_control), asked))
+  shown <- if (length(asked)) shown_control(object, fitter, asked)
   if (goes_on && length(asked)) control$resume <- object
   refit(object, changed, fitter, control, shown, env)
 }

@@ -138,8 +138,8 @@ linear_vae.default <- function(x, k, elbo = c("analytic", "stochastic"),
     sigma2 = check_number(sigma2, "sigma2", 0, open = TRUE),
     learn_sigma2 = check_flag(learn_sigma2, "learn_sigma2"),
     beta = check_schedule(beta, "beta", "a positive number", "step"),
-    center = check_vector_or_flag(center, "center", ncol(raw)),
-    scale = check_vector_or_flag(scale, "scale", ncol(raw), positive = TRUE),
+    center = check_vector_or_flag(center, "center", raw),
+    scale = check_vector_or_flag(scale, "scale", raw, positive = TRUE),
     transform = check_dense_transform(transform, raw),
     keep_data = check_flag(keep_data, "keep_data")
   )

@@ -158,6 +158,9 @@ residuals.ppca <- function(object, newdata = NULL, ...) {
 #'     patterns of missing cells (u = 1 for complete data).}
 #'   \item{pattern}{for each row, which of the u covariances is its own.}
 #'   A row without any observed cell has the prior, N(0, I).
+#'
+#'   For a [vae()] `mean` and `variance` alone, as the encoder gives them; it sees the mean
+#'   of a feature where a cell is missing.
 #' @references Tipping and Bishop (1999), section 3.1.
 #' @examples
 #' x <- as.matrix(iris[1:4])
@@ -328,7 +331,18 @@ simulate.ppca <- function(object, nsim = 1, seed = NULL,
     y <- y + stats::rnorm(length(y)) * rep(sqrt(object$sigma2) * sd, each = nsim)
   }
   dimnames(y) <- list(NULL, object$features)
-  structure(transform_inverse(object$transform, y), seed = state$seed)
+  new_simulation(transform_inverse(object$transform, y), state)
+}
+
+# A matrix with the attribute that stats::simulate() asks for, which print() leaves out.
+new_simulation <- function(y, state) {
+  structure(y, seed = state$seed, class = c("simulated_data", "matrix", "array"))
+}
+
+#' @export
+print.simulated_data <- function(x, ...) {
+  print(structure(unclass(x), seed = NULL), ...)
+  invisible(x)
 }
 
 # The convention of stats::simulate().
@@ -412,7 +426,8 @@ coef.ppca <- function(object, ...) {
 #' under the name used in the call.
 #'
 #' @inheritParams predict.ppca
-#' @param ... arguments of [ppca()] to change.
+#' @param ... arguments of [ppca()] to change, by name; for a fit by a formula a first one
+#'   without a name is a change of that, such as `~ . - a`.
 #' @param maxit total number of EM maps, those already made included.
 #' @param tol new tolerance, see [em_control()].
 #' @return A fitted model.
@@ -426,7 +441,7 @@ coef.ppca <- function(object, ...) {
 #' @importFrom stats update
 #' @export
 update.ppca <- function(object, ..., maxit = NULL, tol = NULL) {
-  changed <- as.list(match.call(expand.dots = FALSE)$...)
+  changed <- changed_arguments(object, match.call(expand.dots = FALSE)$..., parent.frame())
   check_limits_once(changed, list(maxit = maxit, tol = tol))
   goes_on <- object$method == "em" && !length(changed)
   if (goes_on && !is.null(maxit)) {
@@ -443,11 +458,55 @@ update.ppca <- function(object, ..., maxit = NULL, tol = NULL) {
   refit(object, changed, ppca, do.call(em_control, settings), shown, parent.frame())
 }
 
+# The arguments that update() is to change, not evaluated. A formula may come first and
+# without a name, as in stats::update().
+changed_arguments <- function(object, dots, env) {
+  dots <- as.list(dots)
+  given <- if (is.null(names(dots))) rep("", length(dots)) else names(dots)
+  unnamed <- which(given == "")
+  if (!length(unnamed)) return(dots)
+  formula <- if (identical(unnamed, 1L) && !"x" %in% given) eval(dots[[1]], env)
+  if (!inherits(formula, "formula") || is.null(object$terms)) {
+    abort("Arguments that `update()` is to change must have names, such as `k = 3`",
+          if (!is.null(object$terms)) "; only a formula, the first, needs none", ".")
+  }
+  dots[[1]] <- stats::update.formula(stats::formula(object$terms), formula)
+  environment(dots[[1]]) <- environment(formula)
+  names(dots) <- replace(given, 1, "x")
+  dots
+}
+
 # Limits of the iteration are given beside `control` or in it.
 check_limits_once <- function(changed, limits) {
   given <- names(limits)[!vapply(limits, is.null, NA)]
   if ("control" %in% names(changed) && length(given)) {
     abort_arg(given[1], "be set in `control` where that is given too")
+  }
+}
+
+# The call of train_control() that a fit shows when the settings in `asked` were changed:
+# the user's where there is one, otherwise one that makes the fit's settings.
+shown_control <- function(object, fitter, asked) {
+  call <- object$call$control
+  if (is.null(call)) call <- formals(fitter)$control
+  makers <- list(quote(train_control), quote(elbo::train_control))
+  literal <- is.call(call) && any(vapply(makers, identical, NA, call[[1]]))
+  call <- if (literal) tryCatch(match.call(train_control, call), error = function(e) NULL)
+  if (is.null(call)) {
+    usual <- unclass(train_control())
+    given <- object$control[intersect(names(object$control), names(usual))]
+    differs <- !mapply(identical, given, usual[names(given)])
+    call <- as.call(c(quote(train_control), given[differs]))
+  }
+  call[names(asked)] <- asked
+  call
+}
+
+# Not evaluated: the expression may draw random numbers.
+check_found_again <- function(expression, arg, env) {
+  if (!all(vapply(all.vars(expression), exists, NA, envir = env))) {
+    abort_arg(arg, paste0("be given: `", paste(deparse(expression, nlines = 1), collapse = ""),
+                          "`, which the fit was made with, is not found any more"))
   }
 }
 
@@ -464,6 +523,9 @@ refit <- function(object, changed, fitter, control, shown, env) {
   if (!is.null(shown)) visible$control <- shown
   if (!is.null(shown) || !"control" %in% names(changed)) keep$control <- control
   kept <- !is.null(object$x) && !any(c("x", "data") %in% names(changed))
+  if (!is.null(object$terms) && !kept && !"x" %in% names(changed)) {
+    call$x <- tryCatch(eval(call$x, env), error = function(e) stats::formula(object$terms))
+  }
   if (kept) {
     keep$x <- object$x
     call$data <- NULL
@@ -476,6 +538,9 @@ refit <- function(object, changed, fitter, control, shown, env) {
   for (name in names(keep)) {
     assign(paste0(".", name), keep[[name]], envir = env)
     call[[name]] <- as.name(paste0(".", name))
+  }
+  for (name in setdiff(c("condition", "validation"), c(names(keep), names(changed)))) {
+    check_found_again(call[[name]], name, env)
   }
   call[[1]] <- fitter
   fit <- eval(call, env)

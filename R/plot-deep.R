@@ -268,7 +268,12 @@ reconstructions_data <- function(x, rows, dim, n, features, limits) {
   }
   centre <- rep(colMeans(data, na.rm = TRUE), each = nrow(data))
   total <- colSums((data - centre)^2, na.rm = TRUE)
-  features <- check_features(features, x, total, 9, 25)
+  total[colSums(!is.na(data)) == 0] <- -1            # after all others, and left out
+  if (all(total < 0)) abort_arg("newdata", "have an observed cell among the rows drawn")
+  features <- check_features(features, x, total, min(9, sum(total >= 0)), 25)
+  if (any(total[features] < 0)) {
+    abort_arg("features", "have observed cells", feature_names(x)[features[total[features] < 0][1]])
+  }
   error <- colSums((data - reconstruction)^2, na.rm = TRUE)
   share <- ifelse(total > 0, sprintf(": %.0f %%", 100 * (1 - error / total)), "")
   title <- paste0(feature_names(x), share)[features]

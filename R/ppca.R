@@ -41,7 +41,7 @@
 #' @param method `"mle"` for the closed form, `"em"`, or `"auto"`: the closed
 #'   form if the data are complete.
 #' @param center `TRUE` to estimate the mean, `FALSE` for none, or a vector of
-#'   p known means.
+#'   p known means. Numbers that have names, here and in `scale`, are taken by these.
 #' @param scale `FALSE`, `TRUE` to divide each feature by its standard
 #'   deviation (divisor n, so that S is the correlation matrix), or a vector of
 #'   p positive numbers. `TRUE` adds p to the degrees of freedom.
@@ -156,8 +156,8 @@ fit_ppca <- function(x, k, method, center, scale, sigma2, transform, control,
   asked <- list(
     k = check_rank_argument(k, ncol(raw)),
     method = check_choice(method, "method", c("auto", "mle", "em")),
-    center = check_vector_or_flag(center, "center", ncol(raw)),
-    scale = check_vector_or_flag(scale, "scale", ncol(raw), positive = TRUE),
+    center = check_vector_or_flag(center, "center", raw),
+    scale = check_vector_or_flag(scale, "scale", raw, positive = TRUE),
     sigma2 = if (!is.null(sigma2)) check_number(sigma2, "sigma2", 0, open = TRUE),
     transform = check_dense_transform(transform, raw),
     keep_data = check_flag(keep_data, "keep_data")
@@ -166,7 +166,7 @@ fit_ppca <- function(x, k, method, center, scale, sigma2, transform, control,
   check_start(control$start, ncol(raw), asked$k)
 
   x <- transform_forward(transform, raw, arg = "x")
-  data <- prepare_data(x, center, scale)
+  data <- prepare_data(x, asked$center, asked$scale)
   solution <- solve_by_method(data, asked$k, asked$method, asked$sigma2, control)
   if (!is.finite(solution$loglik)) {
     abort_arg("sigma2", "be larger: the likelihood is beyond the range of numbers",
@@ -209,15 +209,23 @@ check_start <- function(start, p, k) {
   }
 }
 
-check_vector_or_flag <- function(x, arg, p, positive = FALSE) {
+# One number for each column of `raw`, in their order if it has their names.
+check_vector_or_flag <- function(x, arg, raw, positive = FALSE) {
   if (is.logical(x) && length(x) == 1 && !is.na(x)) return(x)
+  p <- ncol(raw)
   ok <- is.numeric(x) && !is.object(x) && length(x) == p && all(is.finite(x)) &&
     (!positive || all(x > 0))
   if (!ok) {
     abort_arg(arg, sprintf("be TRUE, FALSE or a vector of %d %sfinite numbers", p,
                            if (positive) "positive " else ""), describe(x))
   }
-  x
+  columns <- colnames(raw)
+  if (is.null(names(x)) || is.null(columns) || identical(names(x), columns)) return(x)
+  if (anyDuplicated(columns) || !setequal(names(x), columns)) {
+    abort_arg(arg, "have the names of the columns, or none",
+              dQuote(setdiff(c(names(x), "the same ones"), columns)[1], FALSE))
+  }
+  x[columns]
 }
 
 # A transform moves zeros, and a sparse matrix would have to be filled in.

@@ -138,7 +138,7 @@ tidy.vae <- function(x, matrix = c("dimensions", "history", "layers"), ...) {
   switch(matrix,
     dimensions = data.frame(component = seq_along(x$kl_dimensions),
                             kl = unname(x$kl_dimensions)),
-    history = x$history,
+    history = if (is.null(x$history)) data.frame(epoch = integer(0)) else x$history,
     layers = data.frame(summary(x)$layers, row.names = NULL)
   )
 }

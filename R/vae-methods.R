@@ -44,7 +44,15 @@ training_rows <- function(object, condition, env, arg = "newdata") {
   x <- data_of(whole, NULL, arg, env)
   if (is.null(condition)) condition <- condition_of(object, env)
   if (!length(held)) return(list(x = x, condition = condition))
-  list(x = x[-held, , drop = FALSE], condition = condition_rows(condition, -held))
+  # a condition may be given for all rows, or for just those that the model was trained on
+  if (!is.null(condition) && NROW(condition) != object$n) {
+    if (NROW(condition) != whole$n) {
+      abort_arg("condition", sprintf("have a value for each of the %d rows, or of the %d in all",
+                                     object$n, whole$n), NROW(condition))
+    }
+    condition <- condition_rows(condition, -held)
+  }
+  list(x = x[-held, , drop = FALSE], condition = condition)
 }
 
 condition_of <- function(object, env) {
@@ -103,7 +111,8 @@ condition_code <- function(object, condition, n) {
 #'   fit (`keep_data = TRUE`) or still be found under the name used in the call.
 #' @param type `"latent"` for the means of q(z | x), n x k; `"reconstruction"` for the
 #'   decoder's mean at these, n x p, on the scale of the data.
-#' @param condition for a model with a condition, that of the rows of `newdata`.
+#' @param condition for a model with a condition, that of the rows of `newdata`; without
+#'   `newdata` found as the data are.
 #' @param ... unused.
 #' @return A matrix with one row per row of `newdata`. `residuals()`: data less
 #'   reconstruction, `NA` where a cell is missing.
@@ -215,14 +224,17 @@ pool_samples <- function(out, block, share) {
 
 #' @rdname posterior_collapse
 #' @param condition for a [vae()] with a condition, that of the rows of `newdata`.
+#' @param samples for a [vae()], the samples of z for each row from which the distortion is
+#'   estimated; they are drawn from R's generator.
 #' @export
 posterior_collapse.vae <- function(object, newdata = NULL, eps = 0.01, delta = 0.01,
-                                   condition = NULL, ...) {
+                                   condition = NULL, samples = 1, ...) {
   check_dots_empty(...)
   check_collapse(eps, delta)
+  samples <- check_count(samples, "samples")
   rows <- vae_rows(object, newdata, condition)
   q <- encode_rows(object, rows)
-  out <- observe_vae(object, rows)
+  out <- observe_vae(object, rows, samples)
   object$values <- linear_values(object, rows)
   collapse_result(object, q, c(kl = mean(out$kl), reconstruction = mean(out$reconstruction)),
                   eps, delta, gap = NULL)
@@ -245,9 +257,12 @@ linear_values <- function(object, rows) {
 
 #' @rdname tune_sigma2
 #' @param condition for a [vae()] with a condition, that of the rows of `newdata`.
+#' @param samples for a [vae()], the samples of z for each row from which the errors are
+#'   estimated; they are drawn from R's generator.
 #' @export
-tune_sigma2.vae <- function(object, newdata = NULL, condition = NULL, ...) {
+tune_sigma2.vae <- function(object, newdata = NULL, condition = NULL, samples = 1, ...) {
   check_dots_empty(...)
+  samples <- check_count(samples, "samples")
   if (object$noise == "network") {
     abort_arg("object", "have a noise variance of its own",
               "one that the decoder computes from z (`noise = \"network\"`)")
@@ -255,7 +270,7 @@ tune_sigma2.vae <- function(object, newdata = NULL, condition = NULL, ...) {
   rows <- vae_rows(object, newdata, condition)
   count <- summarise_columns(rows$x)$count
   if (!sum(count)) abort_arg("newdata", "have an observed cell")
-  out <- observe_vae(object, rows)
+  out <- observe_vae(object, rows, samples)
   jacobian <- mean(transform_log_jacobian(object$transform, rows$x))
   n <- nrow(rows$x)
   error <- out$error * object$u^2
@@ -312,7 +327,7 @@ simulate.vae <- function(object, nsim = 1, seed = NULL, type = c("ancestral", "m
   x <- decode_latent(object, z, code, type == "ancestral")
   y <- x$mean
   if (type == "ancestral") y <- y + sqrt(x$variance) * stats::rnorm(length(y))
-  structure(to_user(object, y), seed = state$seed)
+  new_simulation(to_user(object, y), state)
 }
 
 #' Walk through latent space
@@ -351,7 +366,12 @@ interpolate_latent <- function(object, from, to, steps = 10, condition = NULL) {
 latent_end <- function(object, end, arg, code) {
   wanted <- sprintf("be one row of data, %d numbers, or a latent position, %d of them",
                     object$p, object$k)
-  named <- identical(names(end), latent_names(object))
+  if (is.matrix(end) && nrow(end) == 1 && ncol(end) == object$k &&
+      (object$k != object$p || setequal(colnames(end), latent_names(object)))) {
+    end <- end[1, ]                                         # a row of predict()
+  }
+  named <- setequal(names(end), latent_names(object))
+  if (named && length(end) == object$k) end <- end[latent_names(object)]
   if (is.numeric(end) && is.null(dim(end)) && length(end) == object$k &&
       (object$k != object$p || named)) {
     if (!all(is.finite(end))) abort_arg(arg, "hold finite numbers")
@@ -377,7 +397,8 @@ latent_end <- function(object, end, arg, code) {
 #' output of the decoder. For a row x, with the columns of the condition appended,
 #' h_0 = c(x, condition), h_i = f_i(`encoder[[i]]$weights` h_(i-1) + `encoder[[i]]$bias`)
 #' with f_i the layer's `activation`; the mean of q(z | x) is `mean$weights` h + `mean$bias`
-#' and its variance the exponential of `log_variance`. Likewise from c(z, condition) with
+#' and its variance the exponential of `log_variance`, which counts as -40 where it is less
+#' and as 40 where it is more. Likewise from c(z, condition) with
 #' `decoder`, `output` and, for `noise = "network"`, `log_sigma2`.
 #'
 #' @param object a fitted [vae()] model.
@@ -479,11 +500,12 @@ in_data_units <- function(object, l, weights, bias) {
 #' With `epochs`, training goes on up to that many epochs in all, bit for bit as if it had
 #' never stopped; where `patience` had stopped it, patience begins anew. A fit does not keep
 #' callbacks: it goes on without them. Other arguments change the call, as
-#' [stats::update()] does, and fit anew. The data are those in the fit (`keep_data = TRUE`)
-#' or are looked up under the name used in the call.
+#' [stats::update()] does, and fit anew. The data, a condition and validation data are
+#' those in the fit (`keep_data = TRUE`) or are looked up under the names used in the call.
 #'
 #' @param object a fitted [vae()] model.
-#' @param ... arguments of [vae()] to change.
+#' @param ... arguments of [vae()] to change, by name; for a fit by a formula a first one
+#'   without a name is a change of that, such as `~ . - a`.
 #' @param epochs total number of epochs, those already made included.
 #' @return A fitted model.
 #' @examples
@@ -493,28 +515,19 @@ in_data_units <- function(object, l, weights, bias) {
 #' fit$iterations
 #' @export
 update.vae <- function(object, ..., epochs = NULL) {
-  changed <- as.list(match.call(expand.dots = FALSE)$...)
+  changed <- changed_arguments(object, match.call(expand.dots = FALSE)$..., parent.frame())
   check_limits_once(changed, list(epochs = epochs))
   settings <- object$control
   if (!is.null(epochs)) settings$epochs <- check_count(epochs, "epochs")
   goes_on <- !length(changed) && !is.null(epochs)
   if (goes_on && is_finished(object, settings$epochs)) return(object)
   control <- structure(settings, class = "train_control")
-  shown <- if (!is.null(epochs)) changed_control(object$call$control, epochs)
+  shown <- if (!is.null(epochs)) shown_control(object, vae, list(epochs = settings$epochs))
   if (goes_on) {
     if (isTRUE(object$converged)) object$state$idle <- 0L      # patience begins anew
     control$resume <- object
   }
   refit(as_given(object), changed, vae, control, shown, parent.frame())
-}
-
-# The user's train_control() call with another number of epochs, to be shown.
-changed_control <- function(call, epochs) {
-  if (!is.call(call) || !identical(call[[1]], quote(train_control))) {
-    call <- quote(train_control())
-  }
-  call$epochs <- epochs
-  call
 }
 
 # ---- printing ------------------------------------------------------------
@@ -536,7 +549,7 @@ print.vae <- function(x, ...) {
   if (x$beta != 1) cat("Weight of the KL, beta: ", format(x$beta), "\n", sep = "")
   print_elbo(x)
   validation <- x$history$validation[max(1, x$best_epoch)]
-  if (isTRUE(is.finite(validation))) {
+  if (length(validation) && (is.nan(validation) || !is.na(validation))) {
     cat("ELBO of the validation data: ", format(validation, digits = 7), "\n", sep = "")
   }
   if (!is.null(x$kl_dimensions)) print_idle(x)
@@ -551,7 +564,8 @@ describe_chain <- function(x, side) {
 
 describe_condition <- function(x) {
   levels <- x$condition$levels
-  if (is.null(levels)) return(sprintf("%d numbers", x$condition$columns))
+  columns <- x$condition$columns
+  if (is.null(levels)) return(sprintf("%d number%s", columns, if (columns > 1) "s" else ""))
   paste0("a factor of ", length(levels), " levels (",
          paste(utils::head(levels, 5), collapse = ", "), if (length(levels) > 5) ", ...", ")")
 }
@@ -593,7 +607,7 @@ summary.vae <- function(object, ...) {
   layers <- object$layout[c("name", "into", "out", "activation", "size")]
   names(layers) <- c("layer", "inputs", "outputs", "activation", "parameters")
   fit <- object
-  fit$theta <- fit$state <- fit$x <- NULL
+  fit[c("theta", "state", "x", "kept_condition", "kept_validation")] <- NULL
   kl <- object$kl_dimensions
   structure(list(fit = fit, layers = layers,
                  dimensions = if (!is.null(kl)) data.frame(kl = unname(kl),

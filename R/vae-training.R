@@ -38,6 +38,7 @@ train_vae <- function(problem, state, control, resume) {
   }), interrupt = function(condition) "interrupted")
   end <- settle(problem, at, outcome, cause)
   tell_training(end, control, problem)
+  tell_validation(utils::tail(end$history$validation, end$state$epoch - state$epoch))
   row.names(end$history) <- NULL
   end
 }
@@ -85,8 +86,8 @@ resumed_state <- function(problem, resume) {
   state$idle <- 0L
   if (is.null(state$best)) return(state)
   score <- validation_elbo(problem, state$best$theta, state$key)
-  state$best$score <- if (!is.null(score)) score else
-    resume$history$elbo[match(state$best$epoch, resume$history$epoch)]
+  if (is.null(score)) score <- resume$history$elbo[match(state$best$epoch, resume$history$epoch)]
+  if (is.finite(score)) state$best$score <- score else state["best"] <- list(NULL)
   state
 }
 
@@ -102,7 +103,7 @@ score_epoch <- function(problem, state, row, control) {
   row$validation <- validation_elbo(problem, state$theta, state$key)
   if (!is.null(control$patience)) {
     score <- if (is.null(row$validation)) row$elbo else row$validation
-    better <- is.null(state$best) || isTRUE(score > state$best$score)
+    better <- is.finite(score) && (is.null(state$best) || score > state$best$score)
     state$idle <- if (better) 0L else state$idle + 1L
     if (better) state$best <- list(theta = state$theta, epoch = state$epoch, score = score)
   } else {
@@ -135,7 +136,8 @@ after_epoch <- function(problem, state, history, control) {
   stop <- FALSE
   failed <- tryCatch({
     for (f in control$callback) {
-      stop <- identical(f(state$epoch, as.list(row), light()), FALSE) || stop
+      fit <- with_kept_data(light(), problem)
+      stop <- identical(f(state$epoch, as.list(row), fit), FALSE) || stop
     }
   }, error = conditionMessage)
   if (!is.null(failed)) return(list(outcome = "callback", cause = failed))
@@ -163,8 +165,9 @@ settle <- function(problem, at, outcome, cause) {
     best <- state[c("theta", "epoch")]
     out <- evaluated()
     if (!is.null(out) && !is_finite_elbo(out)) {
-      abort("The ELBO is not finite where training starts. ",
-            "Choose a larger `sigma2`, or rescale `x`.")
+      numbers <- problem$shape$c > 0 && is.null(problem$condition$levels)
+      abort("The ELBO is not finite where training starts. Choose a larger `sigma2`, or rescale ",
+            if (numbers) "`condition` or ", "`x`.")
     }
   }
   list(state = state, theta = best$theta, best_epoch = best$epoch, evaluated = out,
@@ -189,6 +192,17 @@ tell_training <- function(run, control, problem) {
             if (!is.null(step)) sprintf(", step %.0f of it", step),
             ": the ELBO or its gradient was no longer finite. This is the fit after ", done,
             ". The likely cause is ", likely_cause(run, step, control, problem), call. = FALSE)
+  }
+}
+
+# The ELBO of the validation data in the epochs that were made.
+tell_validation <- function(elbo) {
+  wrong <- sum(is.nan(elbo) | is.infinite(elbo))
+  if (wrong > 0) {
+    warning(sprintf("The ELBO of the validation data was not finite in %d of %d epochs, ", wrong,
+                    length(elbo)),
+            "which do not count as improvements: some of their cells are too far from the ",
+            "data trained on.", call. = FALSE)
   }
 }
 
@@ -317,6 +331,7 @@ as_given <- function(fit) {
   fit$arguments <- c(fit$arguments[setdiff(names(fit$arguments), layers)],
                      fit$arguments$given)
   if (!is.null(fit$kept_condition)) fit$arguments$condition <- fit$kept_condition
+  if (!is.null(fit$kept_validation)) fit$arguments$validation <- fit$kept_validation
   if (!is.null(fit$x) && !is.null(fit$terms)) attr(fit$x, "elbo_terms") <- fit$terms
   fit
 }

@@ -37,8 +37,8 @@
 #' is that of the steps of its last epoch.
 #'
 #' @inheritParams linear_vae
-#' @param x numeric matrix, data frame or sparse matrix of n rows and p columns, which
-#'   may hold `NA`; or a one-sided formula for `data`.
+#' @param x numeric matrix, data frame of numbers or sparse matrix of n rows and p columns,
+#'   two or more each, which may hold `NA`; or a one-sided formula for `data`.
 #' @param k number of latent dimensions, 1 or more.
 #' @param encoder,decoder widths of the hidden layers, from input to output, or a list of
 #'   [dense()] layers; `integer(0)` for none, a linear model.
@@ -46,8 +46,8 @@
 #' @param latent_variance `"network"`: the encoder has a second output, log D(x).
 #'   `"shared"`: one D for all observations, as in the linear VAE.
 #' @param sigma2 noise variance (with `scale`, that of the scaled features): a number, or
-#'   with `noise = "feature"` or `"network"` one for each feature. The value to start from, where it is learned; then `NULL` is the
-#'   mean variance of the features, and otherwise 1.
+#'   with `noise = "feature"` or `"network"` one for each feature. The value to start from,
+#'   where it is learned; then `NULL` is the mean variance of the features, and otherwise 1.
 #' @param learn_sigma2 `FALSE` to keep `sigma2`.
 #' @param noise see Details.
 #' @param sigma2_min the least noise variance, where it is learned; `NULL` is a millionth
@@ -67,7 +67,7 @@
 #'   with momentum.
 #' @param validation share of the rows (0 to below 1) that is set aside at random, or a
 #'   matrix with further rows; for a model with a condition a list of `x` and
-#'   `condition`. Their ELBO is computed after each epoch.
+#'   `condition`. Their ELBO is computed after each epoch. 0 or `NULL` for none.
 #' @param control settings from [train_control()].
 #' @param data for a formula, the data frame.
 #' @param resume `NULL`, or the name of a checkpoint file (`checkpoint` in
@@ -76,7 +76,8 @@
 #'   checkpoint; those that are given have to agree with it, but for `control`, of which
 #'   `epochs`, `patience`, `checkpoint`, `every`, `threads`, `callback` and `progress` are
 #'   taken. Where `x` is not given it is looked up under the name used in the first call.
-#' @param keep_data `TRUE` to keep `x`, and `condition`, in the fit and in its checkpoints.
+#' @param keep_data `TRUE` to keep `x`, `condition` and validation data in the fit and in its
+#'   checkpoints.
 #'
 #' @return An object of class `vae`: plain data with
 #'   \item{elbo, reconstruction, kl}{per observation, in nats, on the scale of the data,
@@ -152,6 +153,7 @@ vae <- function(x, k, encoder = c(512, 256), decoder = rev(encoder), activation 
   raw <- as_data_matrix(x)
   check_shape(raw)
   check_choice(activation, "activation", ACTIVATIONS)
+  if (is.null(validation)) validation <- 0
   given <- c(list(encoder = encoder, activation = activation),
              if (!missing(decoder)) list(decoder = decoder))
   encoder <- check_layers(encoder, "encoder", activation)
@@ -166,10 +168,10 @@ vae <- function(x, k, encoder = c(512, 256), decoder = rev(encoder), activation 
     noise = check_choice(noise, "noise", c("shared", "feature", "network")),
     sigma2_min = if (!is.null(sigma2_min))
       check_number(sigma2_min, "sigma2_min", 0, open = TRUE),
-    beta = check_schedule(beta, "beta", "a number, 0 or more", zero = TRUE),
-    free_bits = check_number(free_bits, "free_bits", 0),
-    center = check_vector_or_flag(center, "center", ncol(raw)),
-    scale = check_vector_or_flag(scale, "scale", ncol(raw), positive = TRUE),
+    beta = check_schedule(beta, "beta", "a number from 0 to 1e30", zero = TRUE, most = 1e30),
+    free_bits = check_number(free_bits, "free_bits", 0, 1e30),
+    center = check_vector_or_flag(center, "center", raw),
+    scale = check_vector_or_flag(scale, "scale", raw, positive = TRUE),
     transform = check_dense_transform(transform, raw),
     optimizer = check_choice(optimizer, "optimizer", c("adam", "sgd")),
     keep_data = check_flag(keep_data, "keep_data")
@@ -200,7 +202,10 @@ fit_vae <- function(raw, asked, condition, validation, control, call, terms) {
   resume <- control$resume
   problem <- vae_problem(raw, asked, condition, validation, control, resume, terms)
   problem$call <- call
-  if (asked$keep_data) problem$kept <- list(x = raw, kept_condition = condition)
+  if (asked$keep_data) {
+    problem$kept <- list(x = raw, kept_condition = condition,
+                         kept_validation = if (!is_number(validation)) validation)
+  }
   state <- if (is.null(resume)) start_vae(problem) else resumed_state(problem, resume)
   # train_vae() allows interrupts where it can keep what there is
   suspendInterrupts({
@@ -221,6 +226,7 @@ with_kept_data <- function(fit, problem) {
 vae_problem <- function(raw, asked, condition, validation, control, resume, terms) {
   p <- ncol(raw)
   given <- encode_condition(condition, nrow(raw), resume$condition)
+  if (is.null(resume)) warn_of_large(given)
   held <- hold_out(validation, nrow(raw), resume$held_out)
   shown <- transform_again(asked$transform, raw, "x", resume$noise_seed)
   x <- shown$x
@@ -289,7 +295,7 @@ hold_out <- function(validation, n, before) {
     abort_arg("validation", "be a share of the rows from 0 to below 1, or data",
               describe(validation))
   }
-  size <- ceiling(validation * n)
+  size <- ceiling(validation * n * (1 - 1e-12))
   if (size > n - 2) abort_arg("validation", "leave 2 rows or more to train on", validation)
   list(rows = if (size > 0) sort(sample.int(n, size)) else integer(0), share = size > 0)
 }
@@ -311,6 +317,11 @@ validation_data <- function(validation, held, x, given, problem, noise = NULL) {
       condition <- validation$condition
       validation <- validation$x
     } else condition <- NULL
+    if (!is_data(validation)) {
+      abort_arg("validation", paste("be a share of the rows, a matrix, a data frame, a sparse",
+                                    "Matrix, or a list of `x` and `condition`"),
+                describe(validation))
+    }
     new <- conform(problem[c("features", "p", "terms")], validation, "validation")
     if (nrow(new$x) < 1) abort_arg("validation", "have at least 1 row", 0)
     shown <- transform_again(problem$asked$transform, new$x, "validation", noise)
@@ -384,7 +395,10 @@ encode_condition <- function(condition, n, spec = NULL, arg = "condition") {
   if (nrow(code) != n) {
     abort_arg(arg, sprintf("have a value for each of the %d rows", n), nrow(code))
   }
-  if (!ncol(code)) abort_arg(arg, "have at least 1 column", 0)
+  if (!ncol(code)) {
+    if (is.factor(condition)) abort_arg(arg, "have levels", "a factor without any")
+    abort_arg(arg, "have at least 1 column", 0)
+  }
   if (anyNA(code) || any(abs(code) > 1e18)) {
     abort_arg(arg, "have finite numbers of the order of 1 and no missing values")
   }
@@ -397,6 +411,15 @@ encode_condition <- function(condition, n, spec = NULL, arg = "condition") {
       "as the model was fitted with"), describe(condition))
   }
   list(code = named_columns(code, spec, arg), spec = spec)
+}
+
+# The condition is not scaled as x is.
+warn_of_large <- function(given) {
+  largest <- max(abs(given$code), 0)
+  if (largest > 100) {
+    warning("`condition` holds numbers as large as ", format(largest, digits = 3), ". Networks ",
+            "learn from numbers of the order of 1: scale it, or give a factor.", call. = FALSE)
+  }
 }
 
 condition_rows <- function(condition, rows) {

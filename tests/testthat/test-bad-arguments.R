@@ -300,7 +300,7 @@ table <- list(
       condition = no_condition, center = no_vector_or_flag, scale = no_scale,
       transform = no_transform,
       validation = c(no_newdata, list(
-        `NULL` = NULL, negative = -0.1, one = 1, all = 0.99, no_rows = x[0, ],
+        negative = -0.1, one = 1, all = 0.99, no_rows = x[0, ],
         other = list(x = x, y = 1), without_x = list(condition = 1:20)
       )),
       control = no_train_control,
@@ -366,10 +366,13 @@ table <- list(
     bad = list(newdata = no_newdata,
                eps = c(no_number, list(`NULL` = NULL, zero = 0, negative = -1)),
                delta = c(no_number, list(`NULL` = NULL, one = 1, more = 2, negative = -1)),
-               condition = any_condition)
+               condition = any_condition, samples = c(no_count, list(`NULL` = NULL, zero = 0)))
   ),
-  tune_sigma2.vae = list(call = "tune_sigma2", with = list(object = deep),
-                         bad = list(newdata = no_newdata, condition = any_condition)),
+  tune_sigma2.vae = list(
+    call = "tune_sigma2", with = list(object = deep),
+    bad = list(newdata = no_newdata, condition = any_condition,
+               samples = c(no_count, list(`NULL` = NULL, zero = 0)))
+  ),
   simulate.vae = list(
     call = "simulate", with = list(object = deep),
     bad = list(

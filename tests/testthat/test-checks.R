@@ -104,16 +104,17 @@ test_that("check_string() takes one string", {
 
 test_that("check_vector_or_flag() takes a flag or a vector of the length of a row", {
   check <- elbo:::check_vector_or_flag
+  raw <- matrix(0, 2, 3)
   for (good in list(TRUE, FALSE, 1:3, c(-1, 0, 1e300))) {
-    expect_identical(check(good, "center", 3), good)
+    expect_identical(check(good, "center", raw), good)
   }
   for (bad in list(NULL, NA, c(TRUE, FALSE), "a", 1, 1:2, 1:4, c(1, NA, 3), c(1, Inf, 3),
                    c(1, NaN, 3), list(1, 2, 3), factor(1:3), c("1", "2", "3"), mean)) {
-    refused(check(bad, "center", 3), "`center` must be TRUE, FALSE or a vector of 3 finite")
+    refused(check(bad, "center", raw), "`center` must be TRUE, FALSE or a vector of 3 finite")
   }
-  expect_identical(check(1:3, "scale", 3, positive = TRUE), 1:3)
+  expect_identical(check(1:3, "scale", raw, positive = TRUE), 1:3)
   for (bad in list(0:2, -1:1)) {
-    refused(check(bad, "scale", 3, positive = TRUE), "a vector of 3 positive finite numbers")
+    refused(check(bad, "scale", raw, positive = TRUE), "a vector of 3 positive finite numbers")
   }
 })
 

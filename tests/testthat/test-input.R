@@ -231,3 +231,24 @@ test_that("of some rows, columns are summed in blocks as those of a copy are", {
     expect_length(summarise_columns(replace(data, cbind(10, 6), Inf), rows = rows)$mean, 7)
   })
 })
+
+test_that("a formula with an offset is refused", {
+  expect_error(ppca(~ Sepal.Length + Sepal.Width + offset(Petal.Width), 1, data = iris),
+               "without offset()", class = "elbo_error", fixed = TRUE)
+})
+
+test_that("objects that were damaged are measured before they are read", {
+  short <- as.numeric(1:40)
+  damaged <- unserialize(local({
+    # dim = (10, 4) in the bytes becomes (2^24 + 10, 4)
+    bytes <- serialize(matrix(short, 10), NULL)
+    dims <- c(as.raw(c(0, 0, 0, 10)), as.raw(c(0, 0, 0, 4)))
+    at <- which(vapply(seq_len(length(bytes) - 7),
+                       function(i) identical(bytes[i + 0:7], dims), NA))
+    bytes[at] <- as.raw(1)
+    bytes
+  }))
+  expect_identical(dim(damaged), c(16777226L, 4L))
+  expect_error(.Call(elbo:::C_data_summary, damaged), "has not the size of its dimensions")
+  expect_error(.Call(elbo:::C_ppca_canonical, damaged), "no matrix")
+})

@@ -502,3 +502,18 @@ test_that("bad arguments of plot() are named", {
   expect_refused(ggplot2::autoplot(fit, "loadings"), "`type` must be one of")
   expect_refused(ggplot2::autoplot(fit, main = "Title"), "Unused argument in `...`: main")
 })
+
+test_that("features without an observed cell are not drawn", {
+  set.seed(1)
+  fit <- vae(iris[1:4], 2, encoder = 3, control = train_control(epochs = 1))
+  gone <- as.matrix(iris[1:4])
+  gone[, 2] <- NA
+  drawn <- elbo:::reconstructions_data(fit, list(newdata = gone), NULL, NULL, NULL, NULL)
+  expect_match(levels(drawn$table$feature), "^(Sepal.Length|Petal)")
+  expect_length(levels(drawn$table$feature), 3)
+  expect_draws(plot(fit, "reconstructions", newdata = gone), fit)
+  expect_refused(plot(fit, "reconstructions", newdata = gone, features = "Sepal.Width"),
+                 "`features` must have observed cells, not Sepal.Width")
+  expect_refused(plot(fit, "reconstructions", newdata = gone * NA),
+                 "`newdata` must have an observed cell")
+})

@@ -794,3 +794,27 @@ test_that("whitened data, of which all eigenvalues are equal but for rounding, a
     expect_equal(fit$loglik, -0.5 * nrow(z) * p * (log(2 * pi) + 1), tolerance = 1e-10)
   }
 })
+
+test_that("means and scales that have names are taken by them", {
+  flowers <- as.matrix(iris[1:4])
+  center <- colMeans(flowers) + 1:4
+  scale <- c(1, 2, 4, 8)
+  names(scale) <- colnames(flowers)
+  fits <- list(function(...) ppca(flowers, 2, ...), function(...) linear_vae(flowers, 2, optimizer = "exact", ...),
+               function(...) vae(flowers, 2, encoder = 3, ..., control = train_control(epochs = 2)))
+  for (fit in fits) {
+    set.seed(1)
+    expected <- coef(fit(center = unname(center), scale = unname(scale)))
+    set.seed(1)
+    found <- coef(fit(center = rev(center), scale = scale[c(2, 4, 1, 3)]))
+    expect_identical(found, expected)
+  }
+  expect_error(ppca(flowers, 2, center = c(a = 1, b = 2, c = 3, d = 4)),
+               "`center` must have the names of the columns, or none, not \"a\"",
+               class = "elbo_error")
+  expect_identical(select_rank(flowers, center = rev(center), scale = rev(scale))$table,
+                   select_rank(flowers, center = unname(center), scale = unname(scale))$table)
+  # data without names have no order but their own
+  expect_identical(ppca(unname(flowers), 2, center = rev(center))$loadings,
+                   ppca(unname(flowers), 2, center = unname(rev(center)))$loadings)
+})

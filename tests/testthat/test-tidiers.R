@@ -452,3 +452,14 @@ test_that("bad arguments are named", {
   refused(generics::augment(deep, iris, condition = iris$Species),
           "`condition` must be left out: the model has none")
 })
+
+test_that("the history of a fit without an epoch is a data frame without a row", {
+  skip_if_not_installed("generics")
+  fit <- suppressWarnings(vae(iris[1:4], 2, encoder = 3,
+                              control = train_control(epochs = 2, learning_rate = 1e10,
+                                                      batch_size = 30)))
+  expect_identical(fit$iterations, 0L)
+  found <- generics::tidy(fit, "history")
+  expect_s3_class(found, "data.frame")
+  expect_identical(nrow(found), 0L)
+})

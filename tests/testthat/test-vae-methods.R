@@ -715,3 +715,89 @@ test_that("unused arguments are refused", {
   expect_error(fitted(fit, nonsense = 1), "nonsense", class = "elbo_error")
   expect_error(coef(fit, nonsense = 1), "nonsense", class = "elbo_error")
 })
+
+# rows far from the data ------------------------------------------------------------
+
+test_that("a row far from all others has finite terms, and a variance within its limits", {
+  set.seed(1)
+  flowers <- as.matrix(iris[1:4])
+  fit <- vae(flowers, 2, encoder = c(64, 32), control = train_control(epochs = 60,
+                                                                      batch_size = 30))
+  far <- rbind(flowers[1:3, ], 9999, -9999, 1e6)
+  w <- coef(fit)
+  h <- far
+  for (l in w$encoder) h <- pmax(h %*% t(l$weights) + rep(l$bias, each = nrow(h)), 0)
+  log_d <- h %*% t(w$log_variance$weights) + rep(w$log_variance$bias, each = nrow(h))
+  expect_gt(max(abs(log_d)), 100)                 # or this tests nothing
+  expected <- exp(pmin(pmax(log_d, -40), 40))
+  found <- posterior(fit, far)
+  expect_equal(unname(found$variance), unname(expected), tolerance = 1e-3)
+  terms <- elbo(fit, far, by = "observation", weighted = TRUE, samples = 3)
+  expect_true(all(is.finite(as.matrix(terms))))
+  expect_equal(terms$kl, rowSums(0.5 * (expected + unname(found$mean)^2 - 1 - log(expected))),
+               tolerance = 1e-3)
+  expect_true(is.finite(tune_sigma2(fit, far)$elbo))
+  expect_true(all(is.finite(as.matrix(posterior_collapse(fit, far)$dimensions))))
+})
+
+test_that("a condition is of the rows that were trained on, or of all", {
+  set.seed(1)
+  kinds <- iris$Species
+  fit <- vae(iris[1:4], 2, encoder = 4, condition = kinds, validation = 0.2,
+             control = train_control(epochs = 2, batch_size = 30))
+  expected <- predict(fit)
+  expect_identical(nrow(expected), 120L)
+  expect_identical(predict(fit, condition = kinds), expected)
+  expect_identical(predict(fit, condition = kinds[-fit$held_out]), expected)
+  expect_identical(fitted(fit), predict(fit, type = "reconstruction",
+                                        condition = kinds[-fit$held_out]))
+  expect_error(predict(fit, condition = kinds[1:97]),
+               "each of the 120 rows, or of the 150 in all, not 97", class = "elbo_error")
+})
+
+test_that("the ends of a walk are taken by their names, and rows of predict() are ends", {
+  set.seed(1)
+  for (k in c(2, 4)) {
+    fit <- vae(iris[1:4], k, encoder = 4, control = train_control(epochs = 1))
+    z <- predict(fit, iris[1:2, 1:4])
+    expected <- interpolate_latent(fit, z[1, ], z[2, ], 3)
+    expect_equal(attr(expected, "latent")[c(1, 3), ], z, ignore_attr = TRUE)
+    expect_identical(interpolate_latent(fit, rev(z[1, ]), z[2, ], 3), expected)
+    expect_identical(interpolate_latent(fit, z[1, , drop = FALSE], z[2, k:1, drop = FALSE], 3),
+                     expected)
+  }
+})
+
+test_that("generated data print without the generator's state, which they have", {
+  for (fit in list(ppca(iris[1:4], 2), vae(iris[1:4], 2, encoder = 3,
+                                           control = train_control(epochs = 1)))) {
+    set.seed(1)
+    before <- .Random.seed
+    y <- simulate(fit, 2)
+    expect_identical(attr(y, "seed"), before)
+    expect_length(capture.output(print(y)), 3)
+    expect_identical(dim(as.data.frame(y)), c(2L, 4L))
+    expect_identical(class(y[1:2, ]), c("matrix", "array"))
+    expect_s3_class(ppca(simulate(fit, 20), 2), "ppca")
+  }
+})
+
+test_that("more samples make rate and distortion, and the tuned variance, less noisy", {
+  set.seed(1)
+  flowers <- as.matrix(iris[1:4])
+  fit <- vae(flowers, 2, encoder = 6, control = train_control(epochs = 40, batch_size = 30))
+  noise_of <- function(f, samples) sd(replicate(20, f(samples)))
+  distortion <- function(samples) posterior_collapse(fit, flowers, samples = samples)$distortion
+  tuned <- function(samples) tune_sigma2(fit, flowers, samples = samples)$sigma2
+  for (f in list(distortion, tuned)) expect_lt(noise_of(f, 50), 0.4 * noise_of(f, 1))
+  # what was tuned is the expected squared error of a cell
+  z <- posterior(fit, flowers)
+  set.seed(2)
+  decoder <- coef(fit)
+  errors <- replicate(2000, {
+    h <- z$mean + sqrt(z$variance) * rnorm(300)
+    for (l in decoder$decoder) h <- pmax(h %*% t(l$weights) + rep(l$bias, each = 150), 0)
+    mean((flowers - h %*% t(decoder$output$weights) - rep(decoder$output$bias, each = 150))^2)
+  })
+  expect_equal(tuned(1000), mean(errors), tolerance = 0.01)
+})

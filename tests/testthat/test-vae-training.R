@@ -1260,3 +1260,166 @@ test_that("advice on divergence is of what the model has", {
     expect_identical(any(grepl("sigma2_min", said)), learned)
   }
 })
+
+# what update() is told ----------------------------------------------------------
+
+test_that("arguments of update() have names, but for a formula", {
+  set.seed(1)
+  few <- train_control(epochs = 1)
+  flowers <- vae(~ Sepal.Length + Sepal.Width + Petal.Width, 2, encoder = 3, data = iris,
+                 control = few)
+  fits <- list(flowers, vae(x, 2, encoder = 3, control = few), ppca(x, 2), linear_vae(x, 2),
+               linear_ae(x, 2))
+  for (fit in fits) {
+    expect_error(update(fit, 1), "must have names", class = "elbo_error")
+    expect_error(update(fit, k = 1, 3), "must have names", class = "elbo_error")
+  }
+  expect_error(update(fits[[2]], ~ a), "must have names", class = "elbo_error")
+  fits <- list(flowers,
+               ppca(~ Sepal.Length + Sepal.Width + Petal.Width, 2, data = iris),
+               linear_vae(~ Sepal.Length + Sepal.Width + Petal.Width, 2, data = iris))
+  for (fit in fits) {
+    expect_identical(update(fit, ~ Sepal.Length + Petal.Width, k = 1)$features,
+                     c("Sepal.Length", "Petal.Width"))
+    found <- update(fit, ~ . - Sepal.Width + log(Petal.Length), k = 1)
+    expect_identical(found$features, c("Sepal.Length", "Petal.Width", "log(Petal.Length)"))
+    expect_identical(found$k, 1L)
+    expect_identical(eval(found$call)$features, found$features)
+  }
+})
+
+test_that("the call of a fit that went on makes that fit", {
+  again <- function(fit) {
+    set.seed(1)
+    eval(fit$call)
+  }
+  own <- train_control(epochs = 2, batch_size = 20, learning_rate = 0.02)
+  of <- function(...) train_control(2, 20, ...)
+  calls <- list(
+    quote(vae(x, 2, encoder = 4, control = own)),
+    quote(vae(x, 2, encoder = 4, control = of(learning_rate = 0.02))),
+    quote(vae(x, 2, encoder = 4, control = train_control(2, 20))),
+    quote(vae(x, 2, encoder = 4, control = elbo::train_control(2, learning_rate = 0.02,
+                                                               batch = 20))),
+    quote(vae(x, 2, encoder = 4)))
+  total <- c(5, 5, 5, 5, 52)
+  shown <- lapply(seq_along(calls), function(i) {
+    set.seed(1)
+    fit <- update(eval(calls[[i]]), epochs = total[i])
+    expect_same_fit(again(fit), fit)
+    fit <- update(fit, epochs = total[i] + 1)
+    expect_same_fit(again(fit), fit)
+    fit$call$control
+  })
+  expect_identical(shown[[3]], quote(train_control(epochs = 6L, batch_size = 20)))
+  expect_identical(shown[[4]], quote(elbo::train_control(epochs = 6L, batch_size = 20,
+                                                         learning_rate = 0.02)))
+  expect_identical(shown[[5]], quote(train_control(epochs = 53L, batch_size = 100)))
+  set.seed(1)
+  fit <- update(linear_vae(x, 2, optimizer = "adam", control = own), epochs = 4)
+  expect_identical(eval(fit$call$control)$learning_rate, 0.02)
+  expect_equal(again(fit)$elbo, fit$elbo)
+})
+
+test_that("a fit with `keep_data` goes on without any other object", {
+  few <- train_control(epochs = 2, batch_size = 20)
+  path <- tempfile(fileext = ".rds")
+  made <- local({
+    given <- x
+    held <- list(x = others, condition = rep(c("a", "b"), 10))
+    kinds <- species
+    control <- train_control(epochs = 2, batch_size = 20, checkpoint = path)
+    start <- function(...) {
+      set.seed(1)
+      vae(given, 2, encoder = 4, condition = kinds, validation = held, ...)
+    }
+    list(short = start(keep_data = TRUE, control = control),
+         long = start(keep_data = TRUE, control = train_control(epochs = 5, batch_size = 20)),
+         without = start(control = few))
+  })
+  for (found in list(update(made$short, epochs = 5),
+                     vae(resume = path, control = train_control(epochs = 5)))) {
+    expect_same_fit(found, made$long)
+    expect_identical(found$history$validation, made$long$history$validation)
+  }
+  expect_identical(update(made$short, k = 1)$k, 1L)
+  expect_null(summary(made$short)$fit$kept_validation)
+  # without them it says what is missing
+  expect_error(update(made$without, epochs = 5, x = x), "`condition` must be given: `kinds`",
+               class = "elbo_error")
+  expect_error(update(made$without, epochs = 5, x = x, condition = species),
+               "`validation` must be given: `held`", class = "elbo_error")
+})
+
+test_that("a formula that is gone is that of the fit's terms", {
+  made <- local({
+    of <- ~ Sepal.Length + log(Sepal.Width)
+    vae(of, 2, encoder = 3, data = iris, control = train_control(epochs = 1))
+  })
+  expect_identical(update(made, epochs = 3)$features, c("Sepal.Length", "log(Sepal.Width)"))
+})
+
+test_that("a callback's fit has the data that the fit is to keep", {
+  seen <- list()
+  local({
+    own <- x
+    vae(own, 2, encoder = 3, keep_data = TRUE, control = train_control(
+      epochs = 2, callback = function(epoch, metrics, fit) seen[[epoch]] <<- predict(fit)))
+  })
+  expect_identical(lapply(seen, dim), list(c(60L, 2L), c(60L, 2L)))
+})
+
+test_that("a share of the rows is not one more by rounding", {
+  rows <- matrix(stats::rnorm(200), 100)
+  size <- function(share) {
+    length(vae(rows, 1, encoder = 2, validation = share,
+               control = train_control(epochs = 1))$held_out)
+  }
+  shares <- c(0.07, 0.14, 0.28, 0.55, 0.56, 0.071)
+  expect_identical(vapply(shares, size, 1L), c(7L, 14L, 28L, 55L, 56L, 8L))
+  expect_length(vae(rows, 1, encoder = 2, validation = NULL,
+                    control = train_control(epochs = 1))$held_out, 0)
+  expect_error(vae(rows, 1, validation = TRUE), "`validation` must be a share", class = "elbo_error")
+})
+
+test_that("a validation ELBO that is not finite is no improvement, and is told", {
+  case <- list(list(x, 2, encoder = 6, validation = others), list(patience = 4))
+  score <- get("validation_elbo", asNamespace("elbo"))
+  scored <- function(values) {
+    at <- 0
+    warned(with_function("validation_elbo", function(...) {
+      at <<- at + 1
+      values[at]
+    }, run(case, 6)))
+  }
+  out <- scored(c(NaN, -Inf, -9, -8, NaN, -7))
+  expect_identical(out$value$best_epoch, 6L)
+  expect_match(out$said, "not finite in 3 of 6 epochs", fixed = TRUE)
+  out <- scored(c(NaN, -8, -9, -10, -11, -12))
+  expect_identical(out$value$best_epoch, 2L)
+  expect_identical(out$value$iterations, 6L)
+  expect_true(out$value$converged)
+  # never finite: the last weights, after as many epochs as patience has
+  out <- scored(rep(NaN, 6))
+  expect_identical(c(out$value$iterations, out$value$best_epoch), c(4L, 4L))
+  expect_match(out$said, "not finite in 4 of 4 epochs", fixed = TRUE)
+  expect_output(print(out$value), "ELBO of the validation data: NaN", fixed = TRUE)
+  # later epochs are told of alone
+  fit <- warned(run(case, 3))$value
+  expect_length(warned(update(fit, epochs = 4))$said, 0)
+})
+
+test_that("a condition of large numbers is warned of, and named where training cannot start", {
+  set.seed(1)
+  expect_warning(vae(x, 2, encoder = 4, condition = rep(2011:2020, 6),
+                     control = train_control(epochs = 1)), "as large as 2020")
+  expect_error(suppressWarnings(vae(x, 2, encoder = 4, condition = rep(c(-9e17, 9e17), 30),
+                                    noise = "feature", sigma2 = 1e-6,
+                                    control = train_control(epochs = 1))),
+               "rescale `condition` or `x`", class = "elbo_error")
+  expect_error(vae(x, 2, condition = factor(rep(NA, 60))), "`condition` must have levels",
+               class = "elbo_error")
+  expect_error(vae(x, 2, beta = 1e39), "`beta` must be a number from 0 to 1e30",
+               class = "elbo_error")
+  expect_error(vae(x, 2, free_bits = 1e39), "`free_bits` must be", class = "elbo_error")
+})
