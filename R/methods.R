@@ -331,18 +331,7 @@ simulate.ppca <- function(object, nsim = 1, seed = NULL,
     y <- y + stats::rnorm(length(y)) * rep(sqrt(object$sigma2) * sd, each = nsim)
   }
   dimnames(y) <- list(NULL, object$features)
-  new_simulation(transform_inverse(object$transform, y), state)
-}
-
-# A matrix with the attribute that stats::simulate() asks for, which print() leaves out.
-new_simulation <- function(y, state) {
-  structure(y, seed = state$seed, class = c("simulated_data", "matrix", "array"))
-}
-
-#' @export
-print.simulated_data <- function(x, ...) {
-  print(structure(unclass(x), seed = NULL), ...)
-  invisible(x)
+  structure(transform_inverse(object$transform, y), seed = state$seed)
 }
 
 # The convention of stats::simulate().
@@ -490,9 +479,11 @@ shown_control <- function(object, fitter, asked) {
   call <- object$call$control
   if (is.null(call)) call <- formals(fitter)$control
   makers <- list(quote(train_control), quote(elbo::train_control))
-  literal <- is.call(call) && any(vapply(makers, identical, NA, call[[1]]))
-  call <- if (literal) tryCatch(match.call(train_control, call), error = function(e) NULL)
-  if (is.null(call)) {
+  literal <- is.call(call) && any(vapply(makers, identical, NA, call[[1]])) &&
+    !any(grepl("^[.][.]([.]|[0-9]+)$", all.names(call)))      # what dots held is not known
+  if (literal) {
+    call <- match.call(train_control, call)
+  } else {
     usual <- unclass(train_control())
     given <- object$control[intersect(names(object$control), names(usual))]
     differs <- !mapply(identical, given, usual[names(given)])
@@ -502,12 +493,23 @@ shown_control <- function(object, fitter, asked) {
   call
 }
 
-# Not evaluated: the expression may draw random numbers.
-check_found_again <- function(expression, arg, env) {
-  if (!all(vapply(all.vars(expression), exists, NA, envir = env))) {
+# The value of an argument of the fit's call, once more.
+found_again <- function(expression, arg, env) {
+  tryCatch(eval(expression, env), error = function(e) {
     abort_arg(arg, paste0("be given: `", paste(deparse(expression, nlines = 1), collapse = ""),
                           "`, which the fit was made with, is not found any more"))
-  }
+  })
+}
+
+# The formula of a fit's call, or where its name means something else by now the one that
+# its terms are.
+formula_again <- function(object, call, env) {
+  found <- tryCatch(eval(call$x, env), error = function(e) NULL)
+  if (inherits(found, "formula")) return(found)
+  terms <- object$terms
+  constants <- setdiff(all.vars(terms), attr(terms, "columns"))
+  if (length(constants)) abort_arg("x", "be given: the formula of the fit is not found any more")
+  stats::formula(terms)
 }
 
 # The call of `object` with the arguments in `changed`, evaluated in `env`, and
@@ -524,7 +526,7 @@ refit <- function(object, changed, fitter, control, shown, env) {
   if (!is.null(shown) || !"control" %in% names(changed)) keep$control <- control
   kept <- !is.null(object$x) && !any(c("x", "data") %in% names(changed))
   if (!is.null(object$terms) && !kept && !"x" %in% names(changed)) {
-    call$x <- tryCatch(eval(call$x, env), error = function(e) stats::formula(object$terms))
+    call$x <- formula_again(object, call, env)
   }
   if (kept) {
     keep$x <- object$x
@@ -535,12 +537,13 @@ refit <- function(object, changed, fitter, control, shown, env) {
     tryCatch(eval(data_source(object, call), env),
              error = function(e) abort_changed(object, "x"))
   }
+  again <- setdiff(intersect(c("validation", "condition"), names(call)),
+                   c(names(keep), names(changed)))
+  keep[again] <- lapply(again, function(name) found_again(call[[name]], name, env))
+  if (!is.null(keep$control$checkpoint)) keep$control$shown <- visible   # to be saved with the fit
   for (name in names(keep)) {
-    assign(paste0(".", name), keep[[name]], envir = env)
-    call[[name]] <- as.name(paste0(".", name))
-  }
-  for (name in setdiff(c("condition", "validation"), c(names(keep), names(changed)))) {
-    check_found_again(call[[name]], name, env)
+    assign(paste0(".elbo_", name), keep[[name]], envir = env)
+    call[[name]] <- as.name(paste0(".elbo_", name))
   }
   call[[1]] <- fitter
   fit <- eval(call, env)

@@ -327,7 +327,7 @@ simulate.vae <- function(object, nsim = 1, seed = NULL, type = c("ancestral", "m
   x <- decode_latent(object, z, code, type == "ancestral")
   y <- x$mean
   if (type == "ancestral") y <- y + sqrt(x$variance) * stats::rnorm(length(y))
-  new_simulation(to_user(object, y), state)
+  structure(to_user(object, y), seed = state$seed)
 }
 
 #' Walk through latent space

@@ -367,6 +367,7 @@ same_argument <- function(name, value, fit, given) {
   if (is.character(made) && is.character(value) && length(value) == 1) {
     value <- if (isTRUE(startsWith(made, value))) made else value
   }
+  if (!is.null(names(made)) && setequal(names(value), names(made))) value <- value[names(made)]
   if (is.numeric(made) && is.numeric(value)) return(isTRUE(all.equal(
     as.double(made), as.double(value), tolerance = 0)))
   identical(value, made)

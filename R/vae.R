@@ -136,12 +136,14 @@ vae <- function(x, k, encoder = c(512, 256), decoder = rev(encoder), activation 
                 control = train_control(epochs = 50, batch_size = 100), data = NULL,
                 resume = NULL, keep_data = FALSE) {
   call <- match.call()
+  if (is.null(validation)) validation <- 0
   if (!is.null(resume) && missing(control)) control <- NULL else check_train_control(control)
   if (!is.null(resume)) {
     given <- names(call)[-1]
     values <- mget(setdiff(given, c("resume", "control")), environment())
     return(resume_vae(resume, call, values, control, parent.frame()))
   }
+  if (!is.null(control$shown)) call <- control$shown             # from update()
   terms <- attr(x, "elbo_terms")
   if (inherits(x, "formula")) {
     frame <- formula_data(x, data)
@@ -153,7 +155,6 @@ vae <- function(x, k, encoder = c(512, 256), decoder = rev(encoder), activation 
   raw <- as_data_matrix(x)
   check_shape(raw)
   check_choice(activation, "activation", ACTIVATIONS)
-  if (is.null(validation)) validation <- 0
   given <- c(list(encoder = encoder, activation = activation),
              if (!missing(decoder)) list(decoder = decoder))
   encoder <- check_layers(encoder, "encoder", activation)
@@ -561,7 +562,7 @@ new_vae <- function(problem, run) {
       condition = problem$condition, held_out = problem$held_out,
       arguments = asked,
       control = unclass(problem$control)[setdiff(names(problem$control),
-                                                 c("resume", "callback"))],
+                                                 c("resume", "callback", "shown"))],
       noise_seed = problem$noise_seed,
       validation_seed = problem$validation$noise_seed, fingerprint = problem$fingerprint
     ),

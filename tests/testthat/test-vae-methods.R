@@ -768,20 +768,6 @@ test_that("the ends of a walk are taken by their names, and rows of predict() ar
   }
 })
 
-test_that("generated data print without the generator's state, which they have", {
-  for (fit in list(ppca(iris[1:4], 2), vae(iris[1:4], 2, encoder = 3,
-                                           control = train_control(epochs = 1)))) {
-    set.seed(1)
-    before <- .Random.seed
-    y <- simulate(fit, 2)
-    expect_identical(attr(y, "seed"), before)
-    expect_length(capture.output(print(y)), 3)
-    expect_identical(dim(as.data.frame(y)), c(2L, 4L))
-    expect_identical(class(y[1:2, ]), c("matrix", "array"))
-    expect_s3_class(ppca(simulate(fit, 20), 2), "ppca")
-  }
-})
-
 test_that("more samples make rate and distortion, and the tuned variance, less noisy", {
   set.seed(1)
   flowers <- as.matrix(iris[1:4])

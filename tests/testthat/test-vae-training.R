@@ -1302,6 +1302,11 @@ test_that("the call of a fit that went on makes that fit", {
     quote(vae(x, 2, encoder = 4, control = elbo::train_control(2, learning_rate = 0.02,
                                                                batch = 20))),
     quote(vae(x, 2, encoder = 4)))
+  of_dots <- function(...) vae(x, 2, encoder = 4, control = train_control(...))
+  set.seed(1)
+  fit <- update(of_dots(epochs = 2, learning_rate = 0.05), epochs = 4)
+  expect_identical(fit$call$control, quote(train_control(epochs = 4L, learning_rate = 0.05)))
+  expect_same_fit(again(fit), fit)
   total <- c(5, 5, 5, 5, 52)
   shown <- lapply(seq_along(calls), function(i) {
     set.seed(1)
@@ -1345,10 +1350,72 @@ test_that("a fit with `keep_data` goes on without any other object", {
   expect_identical(update(made$short, k = 1)$k, 1L)
   expect_null(summary(made$short)$fit$kept_validation)
   # without them it says what is missing
-  expect_error(update(made$without, epochs = 5, x = x), "`condition` must be given: `kinds`",
+  expect_error(update(made$without, epochs = 5, x = x), "`validation` must be given: `held`",
                class = "elbo_error")
-  expect_error(update(made$without, epochs = 5, x = x, condition = species),
-               "`validation` must be given: `held`", class = "elbo_error")
+  expect_error(update(made$without, epochs = 5, x = x, validation = NULL),
+               "`condition` must be given: `kinds`", class = "elbo_error")
+})
+
+test_that("condition and validation data are whatever expressions of the call say", {
+  flowers <- list(x = x, kinds = species, held = others)
+  few <- train_control(epochs = 2, batch_size = 20)
+  more <- train_control(epochs = 4, batch_size = 20)
+  pass <- function(...) vae(x, 2, encoder = 4, ..., control = few)
+  through <- function(...) update(pass(...), epochs = 4)
+  path <- tempfile(fileext = ".rds")
+  calls <- list(
+    quote(vae(x, 2, encoder = 4, condition = flowers$kinds)),
+    quote(vae(x, 2, encoder = 4, condition = with(flowers, kinds))),
+    quote(vae(x, 2, encoder = 4, condition = sapply(1:60, function(i) i / 60))),
+    quote(vae(x, 2, encoder = 4, condition = base::seq_len(60) / 60)),
+    quote(vae(x, 2, encoder = 4, validation = flowers$held)),
+    quote(vae(x, 2, encoder = 4, validation = subset(as.data.frame(others), a < 100))))
+  for (call in calls) {
+    start <- function(control) {
+      call$control <- control
+      set.seed(1)
+      eval(call)
+    }
+    expected <- start(more)
+    expect_same_fit(update(start(few), epochs = 4), expected)
+    start(train_control(epochs = 2, batch_size = 20, checkpoint = path))
+    expect_same_fit(vae(resume = path, control = train_control(epochs = 4)), expected)
+    # what went on is a checkpoint as good as any
+    expect_same_fit(vae(resume = path, control = train_control(epochs = 4, checkpoint = path)),
+                    expected)
+    found <- read_checkpoint(path)
+    found$call$control <- call$control <- NULL
+    expect_identical(found$call, match.call(vae, call))
+    expect_same_fit(update(read_checkpoint(path), epochs = 4), expected)
+    expect_identical(update(start(few), k = 1)$k, 1L)
+  }
+  set.seed(1)
+  found <- through(condition = flowers$kinds, validation = list(x = others, condition = rep("a", 20)))
+  expect_identical(found$iterations, 4L)
+})
+
+test_that("what update() calls its own is out of the user's way", {
+  f <- ppca(x, 2, keep_data = TRUE)
+  of <- function(.x, .sigma2) update(f, k = .x, sigma2 = .sigma2)
+  expect_identical(of(1, 0.3)[c("k", "sigma2")], list(k = 1L, sigma2 = 0.3))
+})
+
+test_that("a checkpoint is found by the call that made it, names of `center` and all", {
+  path <- tempfile(fileext = ".rds")
+  means <- rev(colMeans(x))
+  made <- function(...) {
+    set.seed(1)
+    vae(x, 2, encoder = 4, center = means, scale = rev(means)^0 * 2, ...)
+  }
+  made(control = train_control(epochs = 1, checkpoint = path))
+  expect_same_fit(made(resume = path, control = train_control(epochs = 3)),
+                  made(control = train_control(epochs = 3)))
+  set.seed(1)
+  vae(x, 2, encoder = 4, validation = 0.2, control = train_control(epochs = 1, checkpoint = path))
+  for (none in list(0, NULL)) {
+    expect_error(vae(resume = path, validation = none, control = train_control(epochs = 2)),
+                 "`validation` must be what the checkpoint was made with", class = "elbo_error")
+  }
 })
 
 test_that("a formula that is gone is that of the fit's terms", {
@@ -1357,6 +1424,16 @@ test_that("a formula that is gone is that of the fit's terms", {
     vae(of, 2, encoder = 3, data = iris, control = train_control(epochs = 1))
   })
   expect_identical(update(made, epochs = 3)$features, c("Sepal.Length", "log(Sepal.Width)"))
+  # its name is a function's by now; its constants are gone
+  made <- (function(formula, data) ppca(formula, 1, data = data))(~ Sepal.Length + Sepal.Width,
+                                                                  iris)
+  expect_identical(update(made, sigma2 = 0.1, data = iris)$sigma2, 0.1)
+  made <- local({
+    unit <- 5
+    of <- ~ I(Sepal.Length / unit) + Sepal.Width
+    ppca(of, 1, data = iris)
+  })
+  expect_error(update(made, sigma2 = 0.1), "`x` must be given: the formula", class = "elbo_error")
 })
 
 test_that("a callback's fit has the data that the fit is to keep", {
