@@ -523,7 +523,8 @@ refit <- function(object, changed, fitter, control, shown, env) {
   visible <- call
   for (name in names(changed)) visible[name] <- call[name] <- changed[name]
   if (!is.null(shown)) visible$control <- shown
-  if (!is.null(shown) || !"control" %in% names(changed)) keep$control <- control
+  other <- is.null(shown) && "control" %in% names(changed)
+  keep$control <- if (other) eval(changed$control, env) else control
   kept <- !is.null(object$x) && !any(c("x", "data") %in% names(changed))
   if (!is.null(object$terms) && !kept && !"x" %in% names(changed)) {
     call$x <- formula_again(object, call, env)
@@ -540,7 +541,10 @@ refit <- function(object, changed, fitter, control, shown, env) {
   again <- setdiff(intersect(c("validation", "condition"), names(call)),
                    c(names(keep), names(changed)))
   keep[again] <- lapply(again, function(name) found_again(call[[name]], name, env))
-  if (!is.null(keep$control$checkpoint)) keep$control$shown <- visible   # to be saved with the fit
+  # what is saved with the fit while it is trained
+  if (inherits(keep$control, "train_control") && !is.null(keep$control$checkpoint)) {
+    keep$control$shown <- visible
+  }
   for (name in names(keep)) {
     assign(paste0(".elbo_", name), keep[[name]], envir = env)
     call[[name]] <- as.name(paste0(".elbo_", name))

@@ -156,7 +156,7 @@ plotted_rows <- function(x, rows, n = NULL) {
     size <- n(nrow(newdata))
     if (size < nrow(newdata)) {
       condition_code(x, condition, nrow(newdata))   # that there is one for each row
-      condition <- condition_rows(condition, seq_len(size))
+      condition <- some(condition, seq_len(size))
       newdata <- newdata[seq_len(size), , drop = FALSE]
     }
   }
@@ -268,11 +268,12 @@ reconstructions_data <- function(x, rows, dim, n, features, limits) {
   }
   centre <- rep(colMeans(data, na.rm = TRUE), each = nrow(data))
   total <- colSums((data - centre)^2, na.rm = TRUE)
-  total[colSums(!is.na(data)) == 0] <- -1            # after all others, and left out
-  if (all(total < 0)) abort_arg("newdata", "have an observed cell among the rows drawn")
-  features <- check_features(features, x, total, min(9, sum(total >= 0)), 25)
-  if (any(total[features] < 0)) {
-    abort_arg("features", "have observed cells", feature_names(x)[features[total[features] < 0][1]])
+  total[colSums(!is.na(data)) == 0] <- NA            # nothing to draw
+  if (all(is.na(total))) abort_arg("newdata", "have an observed cell among the rows drawn")
+  features <- check_features(features, x, total, min(9, sum(!is.na(total))), 25)
+  empty <- features[is.na(total[features])]
+  if (length(empty)) {
+    abort_arg("features", "have observed cells", dQuote(feature_names(x)[empty[1]], FALSE))
   }
   error <- colSums((data - reconstruction)^2, na.rm = TRUE)
   share <- ifelse(total > 0, sprintf(": %.0f %%", 100 * (1 - error / total)), "")

@@ -222,8 +222,9 @@ check_vector_or_flag <- function(x, arg, raw, positive = FALSE) {
   columns <- colnames(raw)
   if (is.null(names(x)) || is.null(columns) || identical(names(x), columns)) return(x)
   if (anyDuplicated(columns) || !setequal(names(x), columns)) {
+    unknown <- setdiff(names(x), columns)
     abort_arg(arg, "have the names of the columns, or none",
-              dQuote(setdiff(c(names(x), "the same ones"), columns)[1], FALSE))
+              if (length(unknown)) dQuote(unknown[1], FALSE))
   }
   x[columns]
 }

@@ -50,7 +50,7 @@ training_rows <- function(object, condition, env, arg = "newdata") {
       abort_arg("condition", sprintf("have a value for each of the %d rows, or of the %d in all",
                                      object$n, whole$n), NROW(condition))
     }
-    condition <- condition_rows(condition, -held)
+    condition <- some(condition, -held)
   }
   list(x = x[-held, , drop = FALSE], condition = condition)
 }
@@ -366,16 +366,14 @@ interpolate_latent <- function(object, from, to, steps = 10, condition = NULL) {
 latent_end <- function(object, end, arg, code) {
   wanted <- sprintf("be one row of data, %d numbers, or a latent position, %d of them",
                     object$p, object$k)
-  if (is.matrix(end) && nrow(end) == 1 && ncol(end) == object$k &&
-      (object$k != object$p || setequal(colnames(end), latent_names(object)))) {
-    end <- end[1, ]                                         # a row of predict()
-  }
-  named <- setequal(names(end), latent_names(object))
-  if (named && length(end) == object$k) end <- end[latent_names(object)]
-  if (is.numeric(end) && is.null(dim(end)) && length(end) == object$k &&
-      (object$k != object$p || named)) {
-    if (!all(is.finite(end))) abort_arg(arg, "hold finite numbers")
-    return(as.double(end))
+  if (is.matrix(end) && nrow(end) == 1 && ncol(end) == object$k) end <- end[1, ]
+  if (is.numeric(end) && is.null(dim(end)) && length(end) == object$k) {
+    named <- setequal(names(end), latent_names(object))
+    if (named) end <- end[latent_names(object)]
+    if (named || object$k != object$p) {
+      if (!all(is.finite(end))) abort_arg(arg, "hold finite numbers")
+      return(as.double(end))
+    }
   }
   if (is.numeric(end) && is.null(dim(end))) {
     if (length(end) != object$p) abort_arg(arg, wanted, describe(end))

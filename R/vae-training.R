@@ -201,8 +201,8 @@ tell_validation <- function(elbo) {
   if (wrong > 0) {
     warning(sprintf("The ELBO of the validation data was not finite in %d of %d epochs, ", wrong,
                     length(elbo)),
-            "which do not count as improvements: some of their cells are too far from the ",
-            "data trained on.", call. = FALSE)
+            "which do not count as improvements. Cells that are very far from the data trained ",
+            "on may be the cause.", call. = FALSE)
   }
 }
 

@@ -268,9 +268,9 @@ fingerprints <- function(floats) {
   lapply(floats[c("x", "condition")], function(part) .Call(C_fingerprint, part))
 }
 
-# Those of a vector, or of a matrix's rows; all where `rows` is NULL.
+# Those of a vector, or of the rows of a matrix or data frame; all where `rows` is NULL.
 some <- function(x, rows) {
-  if (is.null(rows)) x else if (is.matrix(x)) x[rows, , drop = FALSE] else x[rows]
+  if (is.null(rows)) x else if (length(dim(x)) == 2) x[rows, , drop = FALSE] else x[rows]
 }
 
 # Rows (all, where NULL) as the C code takes them: floats in core units, p x n.
@@ -423,14 +423,10 @@ warn_of_large <- function(given) {
   }
 }
 
-condition_rows <- function(condition, rows) {
-  if (length(dim(condition)) == 2) condition[rows, , drop = FALSE] else condition[rows]
-}
-
 # One value for all n.
 repeat_condition <- function(condition, n) {
   one <- (is.atomic(condition) || is.data.frame(condition)) && NROW(condition) == 1
-  if (one) condition_rows(condition, rep(1, n)) else condition
+  if (one) some(condition, rep(1, n)) else condition
 }
 
 # Columns by their names, where they have any.

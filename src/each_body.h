@@ -135,7 +135,7 @@ TARGET static double NAME(compare_each)(size_t p, const real *x, const real *see
 
 /* A derivative by log_d: at a limit of that, only a way back. */
 #define WITHIN(v, rise)                                                           \
-  ((rise) * ((v) >= LOG_D_MOST ? (rise) < 0 ? 1 : 0 :                              \
+  ((rise) * ((v) >= LOG_D_MOST ? (rise) < 0 ? 1 : 0 :                             \
              (v) <= -LOG_D_MOST ? (rise) > 0 ? 1 : 0 : 1))
 TARGET static void NAME(latent_slopes)(size_t k, size_t samples, size_t apart,
                                        const real *dz, const real *noise,

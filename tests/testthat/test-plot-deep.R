@@ -513,7 +513,7 @@ test_that("features without an observed cell are not drawn", {
   expect_length(levels(drawn$table$feature), 3)
   expect_draws(plot(fit, "reconstructions", newdata = gone), fit)
   expect_refused(plot(fit, "reconstructions", newdata = gone, features = "Sepal.Width"),
-                 "`features` must have observed cells, not Sepal.Width")
+                 "`features` must have observed cells, not \"Sepal.Width\".")
   expect_refused(plot(fit, "reconstructions", newdata = gone * NA),
                  "`newdata` must have an observed cell")
 })

@@ -1263,31 +1263,6 @@ test_that("advice on divergence is of what the model has", {
 
 # what update() is told ----------------------------------------------------------
 
-test_that("arguments of update() have names, but for a formula", {
-  set.seed(1)
-  few <- train_control(epochs = 1)
-  flowers <- vae(~ Sepal.Length + Sepal.Width + Petal.Width, 2, encoder = 3, data = iris,
-                 control = few)
-  fits <- list(flowers, vae(x, 2, encoder = 3, control = few), ppca(x, 2), linear_vae(x, 2),
-               linear_ae(x, 2))
-  for (fit in fits) {
-    expect_error(update(fit, 1), "must have names", class = "elbo_error")
-    expect_error(update(fit, k = 1, 3), "must have names", class = "elbo_error")
-  }
-  expect_error(update(fits[[2]], ~ a), "must have names", class = "elbo_error")
-  fits <- list(flowers,
-               ppca(~ Sepal.Length + Sepal.Width + Petal.Width, 2, data = iris),
-               linear_vae(~ Sepal.Length + Sepal.Width + Petal.Width, 2, data = iris))
-  for (fit in fits) {
-    expect_identical(update(fit, ~ Sepal.Length + Petal.Width, k = 1)$features,
-                     c("Sepal.Length", "Petal.Width"))
-    found <- update(fit, ~ . - Sepal.Width + log(Petal.Length), k = 1)
-    expect_identical(found$features, c("Sepal.Length", "Petal.Width", "log(Petal.Length)"))
-    expect_identical(found$k, 1L)
-    expect_identical(eval(found$call)$features, found$features)
-  }
-})
-
 test_that("the call of a fit that went on makes that fit", {
   again <- function(fit) {
     set.seed(1)
@@ -1387,17 +1362,17 @@ test_that("condition and validation data are whatever expressions of the call sa
     found$call$control <- call$control <- NULL
     expect_identical(found$call, match.call(vae, call))
     expect_same_fit(update(read_checkpoint(path), epochs = 4), expected)
+    # and what was made anew with other settings
+    other <- update(start(few), control = train_control(epochs = 1, batch_size = 20,
+                                                        checkpoint = path))
+    expect_identical(read_checkpoint(path)$call, other$call)
+    expect_same_fit(vae(resume = path, control = train_control(epochs = 2)),
+                    update(other, epochs = 2))
     expect_identical(update(start(few), k = 1)$k, 1L)
   }
   set.seed(1)
   found <- through(condition = flowers$kinds, validation = list(x = others, condition = rep("a", 20)))
   expect_identical(found$iterations, 4L)
-})
-
-test_that("what update() calls its own is out of the user's way", {
-  f <- ppca(x, 2, keep_data = TRUE)
-  of <- function(.x, .sigma2) update(f, k = .x, sigma2 = .sigma2)
-  expect_identical(of(1, 0.3)[c("k", "sigma2")], list(k = 1L, sigma2 = 0.3))
 })
 
 test_that("a checkpoint is found by the call that made it, names of `center` and all", {
@@ -1416,24 +1391,6 @@ test_that("a checkpoint is found by the call that made it, names of `center` and
     expect_error(vae(resume = path, validation = none, control = train_control(epochs = 2)),
                  "`validation` must be what the checkpoint was made with", class = "elbo_error")
   }
-})
-
-test_that("a formula that is gone is that of the fit's terms", {
-  made <- local({
-    of <- ~ Sepal.Length + log(Sepal.Width)
-    vae(of, 2, encoder = 3, data = iris, control = train_control(epochs = 1))
-  })
-  expect_identical(update(made, epochs = 3)$features, c("Sepal.Length", "log(Sepal.Width)"))
-  # its name is a function's by now; its constants are gone
-  made <- (function(formula, data) ppca(formula, 1, data = data))(~ Sepal.Length + Sepal.Width,
-                                                                  iris)
-  expect_identical(update(made, sigma2 = 0.1, data = iris)$sigma2, 0.1)
-  made <- local({
-    unit <- 5
-    of <- ~ I(Sepal.Length / unit) + Sepal.Width
-    ppca(of, 1, data = iris)
-  })
-  expect_error(update(made, sigma2 = 0.1), "`x` must be given: the formula", class = "elbo_error")
 })
 
 test_that("a callback's fit has the data that the fit is to keep", {
