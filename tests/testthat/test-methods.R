@@ -228,6 +228,55 @@ test_that("update() of a formula's fit works, with the data kept or not", {
   }
 })
 
+test_that("arguments of update() have names, but for a formula", {
+  set.seed(1)
+  few <- train_control(epochs = 1)
+  flowers <- vae(~ Sepal.Length + Sepal.Width + Petal.Width, 2, encoder = 3, data = iris,
+                 control = few)
+  fits <- list(flowers, vae(x, 2, encoder = 3, control = few), ppca(x, 2), linear_vae(x, 2),
+               linear_ae(x, 2))
+  for (fit in fits) {
+    expect_error(update(fit, 1), "must have names", class = "elbo_error")
+    expect_error(update(fit, k = 1, 3), "must have names", class = "elbo_error")
+  }
+  expect_error(update(fits[[2]], ~ a), "must have names", class = "elbo_error")
+  fits <- list(flowers,
+               ppca(~ Sepal.Length + Sepal.Width + Petal.Width, 2, data = iris),
+               linear_vae(~ Sepal.Length + Sepal.Width + Petal.Width, 2, data = iris))
+  for (fit in fits) {
+    expect_identical(update(fit, ~ Sepal.Length + Petal.Width, k = 1)$features,
+                     c("Sepal.Length", "Petal.Width"))
+    found <- update(fit, ~ . - Sepal.Width + log(Petal.Length), k = 1)
+    expect_identical(found$features, c("Sepal.Length", "Petal.Width", "log(Petal.Length)"))
+    expect_identical(found$k, 1L)
+    expect_identical(eval(found$call)$features, found$features)
+  }
+})
+
+test_that("what update() calls its own is out of the user's way", {
+  f <- ppca(x, 2, keep_data = TRUE)
+  of <- function(.x, .sigma2) update(f, k = .x, sigma2 = .sigma2)
+  expect_identical(of(1, 0.3)[c("k", "sigma2")], list(k = 1L, sigma2 = 0.3))
+})
+
+test_that("a formula that is gone is that of the fit's terms", {
+  made <- local({
+    of <- ~ Sepal.Length + log(Sepal.Width)
+    vae(of, 2, encoder = 3, data = iris, control = train_control(epochs = 1))
+  })
+  expect_identical(update(made, epochs = 3)$features, c("Sepal.Length", "log(Sepal.Width)"))
+  # its name is a function's by now; its constants are gone
+  made <- (function(formula, data) ppca(formula, 1, data = data))(~ Sepal.Length + Sepal.Width,
+                                                                  iris)
+  expect_identical(update(made, sigma2 = 0.1, data = iris)$sigma2, 0.1)
+  made <- local({
+    unit <- 5
+    of <- ~ I(Sepal.Length / unit) + Sepal.Width
+    ppca(of, 1, data = iris)
+  })
+  expect_error(update(made, sigma2 = 0.1), "`x` must be given: the formula", class = "elbo_error")
+})
+
 # Printing ---------------------------------------------------------------------
 
 test_that("print() fits a screen and states the essentials", {
@@ -292,55 +341,4 @@ test_that("printing works for the odd fits", {
     out <- capture.output(print(summary(f)))
     expect_false(any(grepl("NaN", out)))
   }
-})
-
-# What update() is told ---------------------------------------------------------
-
-test_that("arguments of update() have names, but for a formula", {
-  set.seed(1)
-  few <- train_control(epochs = 1)
-  flowers <- vae(~ Sepal.Length + Sepal.Width + Petal.Width, 2, encoder = 3, data = iris,
-                 control = few)
-  fits <- list(flowers, vae(x, 2, encoder = 3, control = few), ppca(x, 2), linear_vae(x, 2),
-               linear_ae(x, 2))
-  for (fit in fits) {
-    expect_error(update(fit, 1), "must have names", class = "elbo_error")
-    expect_error(update(fit, k = 1, 3), "must have names", class = "elbo_error")
-  }
-  expect_error(update(fits[[2]], ~ a), "must have names", class = "elbo_error")
-  fits <- list(flowers,
-               ppca(~ Sepal.Length + Sepal.Width + Petal.Width, 2, data = iris),
-               linear_vae(~ Sepal.Length + Sepal.Width + Petal.Width, 2, data = iris))
-  for (fit in fits) {
-    expect_identical(update(fit, ~ Sepal.Length + Petal.Width, k = 1)$features,
-                     c("Sepal.Length", "Petal.Width"))
-    found <- update(fit, ~ . - Sepal.Width + log(Petal.Length), k = 1)
-    expect_identical(found$features, c("Sepal.Length", "Petal.Width", "log(Petal.Length)"))
-    expect_identical(found$k, 1L)
-    expect_identical(eval(found$call)$features, found$features)
-  }
-})
-
-test_that("what update() calls its own is out of the user's way", {
-  f <- ppca(x, 2, keep_data = TRUE)
-  of <- function(.x, .sigma2) update(f, k = .x, sigma2 = .sigma2)
-  expect_identical(of(1, 0.3)[c("k", "sigma2")], list(k = 1L, sigma2 = 0.3))
-})
-
-test_that("a formula that is gone is that of the fit's terms", {
-  made <- local({
-    of <- ~ Sepal.Length + log(Sepal.Width)
-    vae(of, 2, encoder = 3, data = iris, control = train_control(epochs = 1))
-  })
-  expect_identical(update(made, epochs = 3)$features, c("Sepal.Length", "log(Sepal.Width)"))
-  # its name is a function's by now; its constants are gone
-  made <- (function(formula, data) ppca(formula, 1, data = data))(~ Sepal.Length + Sepal.Width,
-                                                                  iris)
-  expect_identical(update(made, sigma2 = 0.1, data = iris)$sigma2, 0.1)
-  made <- local({
-    unit <- 5
-    of <- ~ I(Sepal.Length / unit) + Sepal.Width
-    ppca(of, 1, data = iris)
-  })
-  expect_error(update(made, sigma2 = 0.1), "`x` must be given: the formula", class = "elbo_error")
 })
