@@ -79,7 +79,8 @@ coef.linear_vae <- function(object, ...) {
 #' the call.
 #'
 #' @param object a fitted [linear_vae()] model.
-#' @param ... arguments of [linear_vae()] to change.
+#' @param ... arguments of [linear_vae()] to change, by name; for a fit by a formula a
+#'   first one without a name is a change of that, such as `~ . - a`.
 #' @param epochs total number of epochs, those already made included.
 #' @param maxit total number of rounds or evaluations, likewise.
 #' @param tol new tolerance, see [train_control()].
