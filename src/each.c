@@ -72,8 +72,8 @@ typedef struct {
   void (*sample)(size_t, const real *, real *, const real *, real *, real *);
   double (*compare_one)(size_t, const real *, const real *, real, real *);
   double (*count)(size_t, const real *);
-  double (*compare_each)(size_t, const real *, const real *, const each_noise *,
-                         const real *, real *, real *, double *, double *);
+  double (*compare_each)(size_t, const real *, const real *, real, const real *,
+                         const real *, const real *, real *, real *, double *, double *);
   void (*latent_slopes)(size_t, size_t, size_t, const real *, const real *, const real *,
                         const real *, real *, real *);
   void (*normals)(rng_key, uint32_t, uint32_t, uint32_t, size_t, real *);
@@ -265,8 +265,8 @@ static double cells_of(const job *j, const real *seen)
 static void compare_one(const job *j, size_t i, const real *x, const real *seen)
 {
   const each_noise *s2 = j->s2;
-  int low = s2->log_s2[0] < s2->floor;
-  double log_s2 = (double) (low ? s2->floor : s2->log_s2[0]), precision = exp(-log_s2);
+  int low = s2->log_s2[0] < s2->floor[0];
+  double log_s2 = (double) (low ? s2->floor[0] : s2->log_s2[0]), precision = exp(-log_s2);
   double share = (double) s2->share, cells = cells_of(j, seen), square = 0.0;
   real weight = (real) (share * precision), *g = j->y + i * j->rows;
   for (size_t f = 0; f < j->rows; f += COMPARE_STRETCH)
@@ -288,7 +288,8 @@ static void compare_each(const job *j, size_t i, const real *x, const real *seen
   for (size_t f = 0; f < j->rows; f += COMPARE_STRETCH) {
     double low, spread;
     sum += j->loops->compare_each(compare_stretch(j, f), x + f, seen ? seen + f : NULL,
-                                  j->s2, log_s2 + f, g + f, slope + f, &low, &spread);
+                                  j->s2->share, j->s2->floor + f, j->s2->square + f,
+                                  log_s2 + f, g + f, slope + f, &low, &spread);
     raised += low;
     variance += spread;
   }

@@ -104,24 +104,24 @@ TARGET static double NAME(count)(size_t p, const real *seen)
   SIMD_SUM3(sum, low, spread)                                                     \
   for (size_t j = 0; j < p; j++) {                                                \
     real is = observed, given = log_s2[j];                                        \
-    real below = is * (given < floor ? 1 : 0);                                    \
-    real log_v = given < floor ? floor : given;                                   \
+    real below = is * (given < floor[j] ? 1 : 0);                                 \
+    real log_v = given < floor[j] ? floor[j] : given;                             \
     real precision = real_exp(-log_v), error = is * (x[j] - g[j]);                \
     real square = error * error * precision;                                      \
     sum += square + is * log_v;                                                   \
     low += below;                                                                 \
-    spread += is * real_exp(log_v);                                               \
+    spread += is * square_unit[j] * real_exp(log_v);                              \
     g[j] = share * error * precision;                                             \
     real rise = is * share * (square - 1) / 2;                                    \
     slope[j] = rise * (below > 0 ? rise > 0 ? 1 : 0 : 1);                         \
   }
 
 TARGET static double NAME(compare_each)(size_t p, const real *x, const real *seen,
-                                        const each_noise *noise, const real *log_s2,
-                                        real *g, real *slope, double *raised,
-                                        double *variance)
+                                        real share, const real *floor,
+                                        const real *square_unit, const real *log_s2, real *g, real *slope,
+                                        double *raised, double *variance)
 {
-  real sum = 0, low = 0, spread = 0, floor = noise->floor, share = noise->share;
+  real sum = 0, low = 0, spread = 0;
   if (seen) {
     COMPARE(seen[j])
   } else {

@@ -35,7 +35,7 @@ static vae_chain glue_chain(SEXP width, SEXP activation)
 }
 
 /* list(p, k, c, encoder, encoder_activation, decoder, decoder_activation, shared_d,
- * noise, fixed_noise) */
+ * noise, fixed_noise, linear) */
 static vae_net glue_net(SEXP shape)
 {
   vae_shape s = {
@@ -48,7 +48,8 @@ static vae_net glue_net(SEXP shape)
                           glue_element(shape, "decoder_activation")),
     .shared_d = glue_flag(glue_element(shape, "shared_d"), "shared_d"),
     .noise = (enum vae_noise) glue_count(glue_element(shape, "noise"), 0, 2, "noise"),
-    .fixed_noise = glue_flag(glue_element(shape, "fixed_noise"), "fixed_noise")};
+    .fixed_noise = glue_flag(glue_element(shape, "fixed_noise"), "fixed_noise"),
+    .linear = glue_flag(glue_element(shape, "linear"), "linear")};
   return vae_lay_out(&s);
 }
 
@@ -64,15 +65,26 @@ static vae_data glue_vae_data(SEXP data, const vae_net *net)
   return d;
 }
 
-/* list(beta, free_bits, floor, samples, batch, key, threads) and, to train,
- * optimiser, learning_rate, momentum, clip, weight_decay */
-static vae_training glue_training(SEXP set, int train)
+/* One number for the noise, or one a feature. */
+static const real *glue_noise(SEXP x, const vae_shape *s, const char *what)
+{
+  size_t count = s->noise == VAE_NOISE_SHARED ? 1 : s->p;
+  const double *from = glue_matrix(x, count, 1, what);
+  real *to = (real *) R_alloc(count, sizeof *to);
+  for (size_t f = 0; f < count; f++) to[f] = (real) from[f];
+  return to;
+}
+
+/* list(beta, free_bits, floor, square, samples, batch, key, threads) and, to train,
+ * optimiser, learning_rate, momentum, clip, weight_decay, follow */
+static vae_training glue_training(SEXP set, const vae_net *net, int train)
 {
   vae_training t = {
     .model = {
       .beta = (real) glue_number(glue_element(set, "beta"), "beta"),
       .free_bits = (real) glue_number(glue_element(set, "free_bits"), "free_bits"),
-      .floor = (real) glue_number(glue_element(set, "floor"), "floor"),
+      .floor = glue_noise(glue_element(set, "floor"), &net->shape, "floor"),
+      .square = glue_noise(glue_element(set, "square"), &net->shape, "square"),
       .samples = glue_count(glue_element(set, "samples"), 1, INT_MAX, "samples"),
       .plan = glue_plan((int) glue_count(glue_element(set, "threads"), 0, 4096, "threads"))},
     .batch = glue_count(glue_element(set, "batch"), 1, INT_MAX, "batch"),
@@ -85,6 +97,7 @@ static vae_training glue_training(SEXP set, int train)
     .momentum = glue_number(glue_element(set, "momentum"), "momentum"),
     .clip = glue_number(glue_element(set, "clip"), "clip")};
   t.decay = glue_number(glue_element(set, "weight_decay"), "weight_decay");
+  t.follow = glue_number(glue_element(set, "follow"), "follow");
   return t;
 }
 
@@ -178,7 +191,7 @@ SEXP C_vae_epoch(SEXP shape, SEXP data, SEXP state, SEXP epoch, SEXP settings)
                                 "step", "status"};
   vae_net net = glue_net(shape);
   vae_data d = glue_vae_data(data, &net);
-  vae_training set = glue_training(settings, 1);
+  vae_training set = glue_training(settings, &net, 1);
   uint32_t number = (uint32_t) glue_count(epoch, 0, INT_MAX, "epoch");
   SEXP out = PROTECT(glue_list(names, 8));
   for (int i = 0; i < 3; i++) {
@@ -213,7 +226,7 @@ SEXP C_vae_evaluate(SEXP shape, SEXP data, SEXP theta, SEXP epoch, SEXP settings
                                 "kl_dimensions", "terms"};
   vae_net net = glue_net(shape);
   vae_data d = glue_vae_data(data, &net);
-  vae_training set = glue_training(settings, 0);
+  vae_training set = glue_training(settings, &net, 0);
   const float *at = glue_floats(theta, net.size, 1, "theta");
   uint32_t number = (uint32_t) glue_count(epoch, 0, INT_MAX, "epoch");
   size_t lengths[] = {d.n, d.n, d.n, net.shape.p, net.shape.k};
@@ -238,7 +251,7 @@ SEXP C_vae_encode(SEXP shape, SEXP data, SEXP theta, SEXP settings)
   static const char *names[] = {"mean", "variance"};
   vae_net net = glue_net(shape);
   vae_data d = glue_vae_data(data, &net);
-  vae_training set = glue_training(settings, 0);
+  vae_training set = glue_training(settings, &net, 0);
   const float *at = glue_floats(theta, net.size, 1, "theta");
   SEXP out = PROTECT(glue_list(names, 2));
   for (int i = 0; i < 2; i++)
@@ -257,7 +270,7 @@ SEXP C_vae_decode(SEXP shape, SEXP z, SEXP condition, SEXP theta, SEXP variance,
 {
   static const char *names[] = {"mean", "variance"};
   vae_net net = glue_net(shape);
-  vae_training set = glue_training(settings, 0);
+  vae_training set = glue_training(settings, &net, 0);
   size_t k = net.shape.k, n = (size_t) Rf_xlength(z) / k;
   const double *from = glue_matrix(z, k, n, "z");
   const float *at = glue_floats(theta, net.size, 1, "theta"), *given = NULL;

@@ -12,12 +12,23 @@ static size_t most(size_t a, size_t b)
 }
 
 /* A layer with the next parameters of the net. */
-static layer next_layer(vae_net *net, size_t in, size_t out, enum activation a)
+static layer next_layer(vae_net *net, size_t in, size_t out, int biased,
+                        enum activation a)
 {
-  layer l = {in, out, a, net->size};
+  layer l = {in, out, biased, a, net->size};
   net->size += layer_size(&l);
   net->widest = most(net->widest, most(in, out));
   return l;
+}
+
+static layer next_head(vae_net *net, size_t in, size_t out)
+{
+  return next_layer(net, in, out, 1, ACTIVATION_IDENTITY);
+}
+
+static layer next_map(vae_net *net, size_t in, size_t out)
+{
+  return next_layer(net, in, out, 0, ACTIVATION_IDENTITY);
 }
 
 static size_t next_vector(vae_net *net, size_t size)
@@ -31,25 +42,30 @@ static size_t next_vector(vae_net *net, size_t size)
 static size_t next_chain(vae_net *net, size_t in, const vae_chain *c, layer *to)
 {
   for (size_t i = 0; i < c->count; i++) {
-    to[i] = next_layer(net, in, c->width[i], c->activation[i]);
+    to[i] = next_layer(net, in, c->width[i], 1, c->activation[i]);
     in = c->width[i];
   }
   return in;
+}
+
+size_t vae_noises(const vae_shape *s)
+{
+  return s->noise == VAE_NOISE_NETWORK ? 0 : s->noise == VAE_NOISE_SHARED ? 1 : s->p;
 }
 
 vae_net vae_lay_out(const vae_shape *s)
 {
   vae_net net = {.shape = *s};
   size_t in = next_chain(&net, s->p + s->c, &s->encoder, net.encoder);
-  net.mean = next_layer(&net, in, s->k, ACTIVATION_IDENTITY);
+  net.mean = next_head(&net, in, s->k);
+  if (s->linear && s->encoder.count) net.v = next_map(&net, s->p + s->c, s->k);
   if (s->shared_d) net.log_d_offset = next_vector(&net, s->k);
-  else net.log_d = next_layer(&net, in, s->k, ACTIVATION_IDENTITY);
+  else net.log_d = next_head(&net, in, s->k);
   in = next_chain(&net, s->k + s->c, &s->decoder, net.decoder);
-  net.output = next_layer(&net, in, s->p, ACTIVATION_IDENTITY);
-  if (s->noise == VAE_NOISE_NETWORK)
-    net.log_s2 = next_layer(&net, in, s->p, ACTIVATION_IDENTITY);
-  else
-    net.log_s2_offset = next_vector(&net, s->noise == VAE_NOISE_SHARED ? 1 : s->p);
+  net.output = next_head(&net, in, s->p);
+  if (s->linear && s->decoder.count) net.w = next_map(&net, s->k + s->c, s->p);
+  if (s->noise == VAE_NOISE_NETWORK) net.log_s2 = next_head(&net, in, s->p);
+  else net.log_s2_offset = next_vector(&net, vae_noises(s));
   return net;
 }
 
@@ -66,6 +82,8 @@ void vae_decay(const vae_net *net, real factor, real *theta)
   for (size_t i = 0; i < s->decoder.count; i++) decay(&net->decoder[i], factor, theta);
   decay(&net->mean, factor, theta);
   decay(&net->output, factor, theta);
+  decay(&net->v, factor, theta);
+  decay(&net->w, factor, theta);
   if (!s->shared_d) decay(&net->log_d, factor, theta);
   if (s->noise == VAE_NOISE_NETWORK && !s->fixed_noise) decay(&net->log_s2, factor, theta);
 }
@@ -129,7 +147,7 @@ static void run_chain(const chain *c, gemm_plan plan, const real *theta, int slo
   const real *x = c->input;
   for (size_t i = 0; i < c->count; i++) {
     const layer *l = &c->layers[i];
-    layer_forward(l, plan, theta, c->n, x, c->y[i], l->out + 1,
+    layer_forward(l, plan, theta, c->n, x, c->y[i], l->out + 1, 0,
                   slopes ? c->slope[i] : NULL);
     x = c->y[i];
   }
@@ -154,7 +172,14 @@ static real *run_back(const chain *c, gemm_plan plan, const real *theta, size_t 
 static void head(const layer *l, const chain *c, gemm_plan plan, const real *theta,
                  real *y)
 {
-  layer_forward(l, plan, theta, c->n, last(c), y, l->out, NULL);
+  layer_forward(l, plan, theta, c->n, last(c), y, l->out, 0, NULL);
+}
+
+/* Adds a map of the chain's input, where the net has it. */
+static void add_map(const layer *l, const chain *c, gemm_plan plan, const real *theta,
+                    real *y)
+{
+  if (l->out) layer_forward(l, plan, theta, c->n, c->input, y, l->out, 1, NULL);
 }
 
 /* ---- forwards ---------------------------------------------------------- */
@@ -228,6 +253,7 @@ static void encode(state *v, int slopes)
   finish_input(&v->encoder, s->p, b->data->condition, b->rows, b->first, v->n);
   run_chain(&v->encoder, plan, v->theta, slopes);
   head(&v->net->mean, &v->encoder, plan, v->theta, v->mean);
+  add_map(&v->net->v, &v->encoder, plan, v->theta, v->mean);
   if (!s->shared_d) head(&v->net->log_d, &v->encoder, plan, v->theta, v->log_d);
   else
     for (size_t i = 0; i < v->n; i++)
@@ -252,6 +278,7 @@ static void decode(state *v, int slopes)
   gemm_plan plan = v->set->plan;
   run_chain(&v->decoder, plan, v->theta, slopes);
   head(&v->net->output, &v->decoder, plan, v->theta, v->output);
+  add_map(&v->net->w, &v->decoder, plan, v->theta, v->output);
   if (v->net->shape.noise == VAE_NOISE_NETWORK)
     head(&v->net->log_s2, &v->decoder, plan, v->theta, v->log_s2);
 }
@@ -264,7 +291,7 @@ static void compare(state *v, vae_terms *terms)
   each_noise noise = {
     (int) s->noise,
     s->noise == VAE_NOISE_NETWORK ? v->log_s2 : v->theta + v->net->log_s2_offset,
-    v->set->floor, (real) (1.0 / (double) v->draws)};
+    v->set->floor, v->set->square, (real) (1.0 / (double) v->draws)};
   each_compare(v->set->plan, p, v->n, v->draws, v->encoder.input, p + s->c + 1, v->seen,
                noise, v->output, v->log_s2, v->density, v->raised,
                v->variance);
@@ -320,6 +347,25 @@ static void sum_columns(size_t rows, size_t cols, const real *a, real *to)
     for (size_t j = 0; j < rows; j++) to[j] += a[j + i * rows];
 }
 
+/* The derivative by log s2 is share / 2 sum (e^2 / s2 - 1) over its observed cells, so
+ * that the mean of e^2 / s2 is 1 + 2 derivative / (share cells). */
+static void misfits(const state *v, const real *by_noise, double *misfit)
+{
+  const vae_shape *s = &v->net->shape;
+  size_t noises = vae_noises(s);
+  for (size_t f = 0; f < s->p; f++) {
+    double cells = v->seen ? 0.0 : (double) v->n;
+    for (size_t i = 0; v->seen && i < v->n; i++) cells += (double) v->seen[f + i * s->p];
+    if (f < noises) misfit[f] = cells;
+    else misfit[0] += cells;
+  }
+  for (size_t f = 0; f < noises; f++) {
+    double excess = misfit[f] > 0.0 ? 2.0 * (double) by_noise[f] * (double) v->n / misfit[f]
+      : 0.0;
+    misfit[f] = excess > -1.0 ? 1.0 + excess : 0.0;
+  }
+}
+
 /* A head's gradient, and what it gives (or adds) to the derivative by the first
  * `wanted` outputs of its chain. */
 static void head_back(const layer *l, const chain *c, const state *v, real *dy,
@@ -329,8 +375,17 @@ static void head_back(const layer *l, const chain *c, const state *v, real *dy,
                  add, to);
 }
 
+/* Likewise of a map of the chain's input, where the net has it. */
+static void map_back(const layer *l, const chain *c, const state *v, real *dy,
+                     real *gradient, size_t wanted, real *to)
+{
+  if (l->out)
+    layer_backward(l, v->set->plan, v->theta, c->n, c->input, NULL, dy, gradient, wanted,
+                   1, to);
+}
+
 /* The decoder's gradient, and dz. */
-static void decode_back(state *v, real *gradient)
+static void decode_back(state *v, real *gradient, double *misfit)
 {
   const vae_net *net = v->net;
   const vae_shape *s = &net->shape;
@@ -341,11 +396,13 @@ static void decode_back(state *v, real *gradient)
     if (s->fixed_noise)
       memset(gradient + net->log_s2.offset, 0, layer_size(&net->log_s2) * sizeof(real));
   } else {
-    size_t count = s->noise == VAE_NOISE_SHARED ? 1 : s->p;
-    sum_columns(count, v->draws, v->log_s2, gradient + net->log_s2_offset);
-    if (s->fixed_noise) memset(gradient + net->log_s2_offset, 0, count * sizeof(real));
+    real *by_noise = gradient + net->log_s2_offset;
+    sum_columns(vae_noises(s), v->draws, v->log_s2, by_noise);
+    if (misfit) misfits(v, by_noise, misfit);
+    if (s->fixed_noise) memset(by_noise, 0, vae_noises(s) * sizeof(real));
   }
   v->dz = run_back(&v->decoder, v->set->plan, v->theta, s->k, v->a, v->b, gradient);
+  map_back(&net->w, &v->decoder, v, v->output, gradient, s->k, v->dz);
 }
 
 /* From the derivatives by m and log d, in their place. */
@@ -355,6 +412,7 @@ static void encode_back(state *v, real *gradient)
   const vae_shape *s = &net->shape;
   size_t wanted = s->encoder.count ? net->mean.in : 0;
   head_back(&net->mean, &v->encoder, v, v->mean, gradient, wanted, 0, v->a);
+  map_back(&net->v, &v->encoder, v, v->mean, gradient, 0, NULL);
   if (s->shared_d)
     sum_columns(s->k, v->n, v->log_d, gradient + net->log_d_offset);
   else
@@ -363,8 +421,8 @@ static void encode_back(state *v, real *gradient)
 }
 
 vae_terms vae_gradient(const vae_net *net, const real *theta, const vae_batch *batch,
-                       const vae_settings *set, double *kl_j, real *gradient, real *work,
-                       double *sums)
+                       const vae_settings *set, double *kl_j, real *gradient,
+                       double *misfit, real *work, double *sums)
 {
   state v = new_state(net, theta, batch, set, work, sums);
   vae_terms terms;
@@ -374,7 +432,7 @@ vae_terms vae_gradient(const vae_net *net, const real *theta, const vae_batch *b
   compare(&v, &terms);
   divergences(&v, &terms, kl_j);
   if (!gradient) return terms;
-  decode_back(&v, gradient);
+  decode_back(&v, gradient, misfit);
   each_latent_slopes(set->plan, net->shape.k, v.n, set->samples, v.dz, batch->noise, v.sd,
                      v.weight, v.mean, v.log_d);
   encode_back(&v, gradient);
@@ -414,7 +472,8 @@ void vae_decode(const vae_net *net, const real *theta, size_t n, const double *z
     real log_s2 = s->noise == VAE_NOISE_NETWORK ? v.log_s2[i] :
       own[s->noise == VAE_NOISE_SHARED ? 0 : i % s->p];
     g[i] = (double) v.output[i];
-    if (s2) s2[i] = exp((double) (log_s2 < set->floor ? set->floor : log_s2));
+    real floor = set->floor[s->noise == VAE_NOISE_SHARED ? 0 : i % s->p];
+    if (s2) s2[i] = exp((double) (log_s2 < floor ? floor : log_s2));
   }
 }
 

@@ -13,7 +13,9 @@
  * Activations are column-major, an observation in each column. Parameters are one
  * vector theta: the encoder's hidden layers, the head of m, that of log d (or the
  * vector), the decoder's hidden layers, the head of g, that of log s2 (or the vector,
- * or the number).
+ * or the number). With `linear` the head of m is followed by V (k x (p + c)) and that of g
+ * by W (p x (k + c)): m(x) = head + V x, g(z) = head + W z, but where there are no hidden
+ * layers, as the head itself is then linear.
  */
 #ifndef ELBO_VAE_H
 #define ELBO_VAE_H
@@ -37,13 +39,14 @@ typedef struct {
   vae_chain encoder, decoder;
   int shared_d;               /* one log d for all observations */
   enum vae_noise noise;
-  int fixed_noise;            /* its parameters are not trained */
+  int fixed_noise;            /* the gradient by its parameters is 0 */
+  int linear;                 /* straight from x to m and from z to g, besides */
 } vae_shape;
 
 typedef struct {
   vae_shape shape;
-  layer encoder[VAE_MOST_LAYERS], mean, log_d;
-  layer decoder[VAE_MOST_LAYERS], output, log_s2;
+  layer encoder[VAE_MOST_LAYERS], mean, v, log_d;
+  layer decoder[VAE_MOST_LAYERS], output, w, log_s2;   /* v, w: out is 0 where there is none */
   size_t log_d_offset, log_s2_offset;   /* where they are parameters themselves */
   size_t size;                          /* of theta */
   size_t widest;                        /* of all layers and of p */
@@ -64,7 +67,9 @@ typedef struct {
 
 typedef struct {
   real beta, free_bits;
-  real floor;                 /* log s2 counts as this where it is less */
+  const real *floor;          /* log s2 counts as this where it is less: one number, or one
+                                 a feature where there are as many log s2 */
+  const real *square;         /* then: what the s2 of each feature counts in the mean s2 */
   size_t samples;             /* of z for each observation, 1 or more */
   gemm_plan plan;
 } vae_settings;
@@ -87,11 +92,16 @@ typedef struct { double reconstruction, kl, objective, s2, floored, cells; } vae
 size_t vae_work(const vae_net *net, size_t n, size_t samples);
 size_t vae_sums(size_t n, size_t samples);
 
+/* How many log s2 are parameters: none where the decoder gives them. */
+size_t vae_noises(const vae_shape *shape);
+
 /* Terms at theta, the mean KL of each dimension (kl_j: k) and, where gradient is not
- * NULL, the gradient of the objective. */
+ * NULL, the gradient of the objective. misfit (or NULL): of each s2 that is a parameter,
+ * the mean over its observed cells of the squared error over s2, 1 where there are none.
+ * It is 1 where s2 maximises the ELBO. */
 vae_terms vae_gradient(const vae_net *net, const real *theta, const vae_batch *batch,
-                       const vae_settings *set, double *kl_j, real *gradient, real *work,
-                       double *sums);
+                       const vae_settings *set, double *kl_j, real *gradient,
+                       double *misfit, real *work, double *sums);
 
 /* ---- what the model says of observations ------------------------------- */
 

@@ -14,7 +14,8 @@ size_t vae_epoch_work(const vae_net *net, size_t batch, size_t samples)
 
 size_t vae_epoch_sums(const vae_net *net, size_t batch, size_t samples)
 {
-  return vae_sums(batch, samples) + net->shape.k + optimiser_work(net->size);
+  return vae_sums(batch, samples) + net->shape.k + vae_noises(&net->shape) +
+    optimiser_work(net->size);
 }
 
 /* Noise of the batch's observations, the samples of one n columns apart. */
@@ -40,6 +41,19 @@ static void add_terms(vae_terms *to, vae_terms from, double share)
   to->cells = cells;
 }
 
+/* s2 += rate (mean squared error - s2), but at least the floor; its gradient is then 0. */
+static void follow_noise(const vae_net *net, const vae_training *set, const double *misfit,
+                         real *gradient, real *theta)
+{
+  size_t noises = vae_noises(&net->shape);
+  real *log_s2 = theta + net->log_s2_offset;
+  for (size_t f = 0; f < noises; f++) {
+    real new = log_s2[f] + (real) log1p(set->follow * (misfit[f] - 1.0));
+    log_s2[f] = new > set->model.floor[f] ? new : set->model.floor[f];
+  }
+  if (noises > 0) memset(gradient + net->log_s2_offset, 0, noises * sizeof *gradient);
+}
+
 int vae_epoch(const vae_net *net, const vae_data *data, uint32_t epoch,
               const vae_training *set, optimiser_state *state, vae_progress *progress,
               real *work, double *sums, int *order)
@@ -47,7 +61,8 @@ int vae_epoch(const vae_net *net, const vae_data *data, uint32_t epoch,
   size_t n = data->n, most = set->batch < n ? set->batch : n, steps = (n + most - 1) / most;
   real *noise = work, *gradient = noise + net->shape.k * most * set->model.samples;
   real *rest = gradient + net->size;
-  double *kl_j = sums, *squares = kl_j + net->shape.k;
+  double *kl_j = sums, *misfit = kl_j + net->shape.k;
+  double *squares = misfit + vae_noises(&net->shape);
   double *more = squares + optimiser_work(net->size);
   *progress = (vae_progress) {.step = 0};
   rng_permutation(set->key, epoch, n, order);
@@ -56,7 +71,8 @@ int vae_epoch(const vae_net *net, const vae_data *data, uint32_t epoch,
     if (set->poll) set->poll();
     draw(net, set, epoch, &batch, noise);
     vae_terms terms = vae_gradient(net, state->theta, &batch, &set->model, kl_j, gradient,
-                                   rest, more);
+                                   set->follow > 0.0 ? misfit : NULL, rest, more);
+    if (set->follow > 0.0) follow_noise(net, set, misfit, gradient, state->theta);
     if (set->decay > 0.0)
       vae_decay(net, (real) (1.0 - set->climb.rate * set->decay), state->theta);
     double norm = optimiser_climb(&set->climb, set->model.plan, net->size, gradient, state,

@@ -15,6 +15,9 @@ typedef struct {
   vae_settings model;
   optimiser climb;
   double decay;               /* of weights, per unit of learning rate; 0: none */
+  double follow;              /* share of the way that each s2 moves at a step to the mean
+                                 squared error of the batch, its optimum in closed form
+                                 (Rybkin, Daniilidis and Levine 2021); 0: by its gradient */
   size_t batch;               /* observations a step */
   rng_key key;
   void (*poll)(void);         /* called before each batch, or NULL; may jump away */
