@@ -130,7 +130,7 @@ print.em_control <- function(x, ...) {
 #' plain$iterations
 #' linear_vae(x, k = 5)$iterations
 #' @export
-train_control <- function(epochs = 1000, batch_size = NULL, learning_rate = 1e-3,
+train_control <- function(epochs = NULL, batch_size = NULL, learning_rate = NULL,
                           samples = 1, tol = 1e-9, maxit = 2000,
                           accelerate = c("anderson", "squarem", "none"),
                           rotate = TRUE, momentum = 0.9, clip = Inf, weight_decay = 0,
@@ -138,10 +138,9 @@ train_control <- function(epochs = 1000, batch_size = NULL, learning_rate = 1e-3
                           callback = NULL, threads = NULL, progress = interactive()) {
   structure(
     list(
-      epochs = check_count(epochs, "epochs"),
-      batch_size = if (!is.null(batch_size)) check_count(batch_size, "batch_size"),
-      learning_rate = check_schedule(learning_rate, "learning_rate", "a positive number",
-                                     zero = length(learning_rate) > 1),    # in the end
+      epochs = if (!is.null(epochs)) check_count(epochs, "epochs"),
+      batch_size = check_batch_size(batch_size),
+      learning_rate = check_learning_rate(learning_rate),
       samples = check_count(samples, "samples"),
       tol = check_number(tol, "tol", 0, open = TRUE),
       maxit = check_count(maxit, "maxit"),
@@ -160,6 +159,55 @@ train_control <- function(epochs = 1000, batch_size = NULL, learning_rate = 1e-3
     ),
     class = "train_control"
   )
+}
+
+# What a linear model takes for settings that are NULL: 1,000 steps over all rows.
+linear_defaults <- function(control) {
+  if (is.null(control$epochs)) control$epochs <- 1000L
+  if (identical(control$batch_size, Inf)) control["batch_size"] <- list(NULL)
+  if (is.null(control$learning_rate)) control$learning_rate <- 1e-3
+  control
+}
+
+# What vae() takes for `n` rows: batches of 100, 150 epochs or, where that is more, as many
+# as make 2,000 steps, but no more than 100,000 steps; a rate that falls along half a cosine;
+# and where validation data can tell and epochs are not given, the patience of 10 epochs or
+# of 300 steps.
+training_defaults <- function(control, n, validated) {
+  batch <- if (is.null(control$batch_size)) 100 else control$batch_size
+  control$batch_size <- as.integer(min(batch, n))
+  steps <- ceiling(n / control$batch_size)             # of an epoch
+  if (is.null(control$epochs)) {
+    control$epochs <- as.integer(ceiling(max(min(150, 1e5 / steps), 2000 / steps)))
+    if (validated && is.null(control$patience)) {
+      control$patience <- as.integer(max(10, ceiling(300 / steps)))
+    }
+  }
+  if (is.null(control$learning_rate)) {
+    control$learning_rate <- schedule_cosine(control$epochs, 1e-3)
+  }
+  control
+}
+
+# A number of rows, Inf for all, or NULL.
+check_batch_size <- function(x) {
+  if (is.null(x) || identical(x, Inf)) return(x)
+  check_count(x, "batch_size")
+}
+
+check_learning_rate <- function(x) {
+  if (is.null(x)) return(NULL)
+  check_schedule(x, "learning_rate", "a positive number", zero = length(x) > 1)  # in the end
+}
+
+# Arguments that a model takes beside `control`, where they are given.
+with_direct <- function(control, direct) {
+  check <- list(epochs = function(x) check_count(x, "epochs"), batch_size = check_batch_size,
+                learning_rate = check_learning_rate)
+  for (name in names(direct)) {
+    if (!is.null(direct[[name]])) control[[name]] <- check[[name]](direct[[name]])
+  }
+  control
 }
 
 # `number` says what one has to be: above 0, or with `zero` at least 0.
@@ -188,7 +236,7 @@ check_checkpoint_path <- function(path) {
 
 check_decay <- function(x, learning_rate) {
   x <- check_number(x, "weight_decay", 0)
-  most <- 1 / max(learning_rate)
+  most <- 1 / max(if (is.null(learning_rate)) 1e-3 else learning_rate)
   if (x > most) {
     abort_arg("weight_decay",
               sprintf("be at most 1 / `learning_rate`, %s, where weights become 0 at each step",
@@ -236,11 +284,12 @@ print.train_control <- function(x, ...) {
              paste("accelerated by", x$accelerate)),
       if (!x$rotate) ", not rotated", "\n", sep = "")
   rate <- x$learning_rate
-  cat("  adam, sgd: ", x$epochs, " epochs of ",
-      if (is.null(x$batch_size)) "the full batch" else paste("batches of", x$batch_size),
-      ", learning rate ", format(rate[1]),
-      if (length(rate) > 1) paste(" to", format(rate[length(rate)])), ", ", x$samples,
-      if (x$samples == 1) " sample" else " samples", "\n", sep = "")
+  chosen <- function(value, text) if (is.null(value)) "by the model" else text
+  cat("  adam, sgd: epochs ", chosen(x$epochs, x$epochs), ", batch size ",
+      chosen(x$batch_size, if (identical(x$batch_size, Inf)) "all rows" else x$batch_size),
+      ", learning rate ",
+      chosen(rate, paste(unique(format(rate[c(1, length(rate))])), collapse = " to ")), ", ",
+      x$samples, if (x$samples == 1) " sample" else " samples", "\n", sep = "")
   more <- c(if (x$clip < Inf) paste("gradients clipped at", format(x$clip)),
             if (x$weight_decay > 0) paste("weight decay", format(x$weight_decay)),
             if (!is.null(x$patience)) paste("patience", x$patience),

@@ -76,21 +76,27 @@ vae_shape <- function(p, k, c, asked) {
        decoder_activation = layer_activations(asked$decoder),
        shared_d = asked$latent_variance == "shared",
        noise = match(asked$noise, c("shared", "feature", "network")) - 1L,
-       fixed_noise = !asked$learn_sigma2)
+       fixed_noise = !asked$learn_sigma2 || asked$sigma2_update == "optimal",
+       linear = asked$start == "linear")
 }
 
 # The tensors of theta in their order (src/vae.h): a row for each layer or vector, with
-# its name, sizes, where it begins (from 0) and the activation that it feeds. A vector
-# has 0 inputs.
+# its name, sizes, whether it has biases, where it begins (from 0) and the activation that
+# it feeds. A vector has 0 inputs.
 vae_layout <- function(shape) {
   chain <- function(name, widths, activations, inputs) {
     if (!length(widths)) return(NULL)
     data.frame(name = paste0(name, seq_along(widths)), out = widths,
-               into = c(inputs, widths[-length(widths)]),
+               into = c(inputs, widths[-length(widths)]), biased = TRUE,
                activation = ACTIVATIONS[activations + 1L])
   }
-  one <- function(name, out, into) {
-    data.frame(name = name, out = out, into = into, activation = "identity")
+  one <- function(name, out, into, biased = into > 0) {
+    data.frame(name = name, out = out, into = into, biased = biased,
+               activation = "identity")
+  }
+  # from the input straight to a head, beside hidden layers
+  map <- function(name, out, into, widths) {
+    if (shape$linear && length(widths)) one(name, out, into, FALSE)
   }
   top <- function(widths, inputs) if (length(widths)) widths[length(widths)] else inputs
   encoded <- top(shape$encoder, shape$p + shape$c)
@@ -98,13 +104,15 @@ vae_layout <- function(shape) {
   layout <- rbind(
     chain("encoder", shape$encoder, shape$encoder_activation, shape$p + shape$c),
     one("mean", shape$k, encoded),
+    map("mean_linear", shape$k, shape$p + shape$c, shape$encoder),
     one("log_variance", shape$k, if (shape$shared_d) 0 else encoded),
     chain("decoder", shape$decoder, shape$decoder_activation, shape$k + shape$c),
     one("output", shape$p, decoded),
+    map("output_linear", shape$p, shape$k + shape$c, shape$decoder),
     one("log_sigma2", if (shape$noise == 0) 1 else shape$p,
         if (shape$noise == 2) decoded else 0)
   )
-  size <- layout$out * ifelse(layout$into > 0, layout$into + 1, 1)
+  size <- layout$out * ifelse(layout$into > 0, layout$into + layout$biased, 1)
   layout$offset <- cumsum(c(0, size[-length(size)]))
   layout$size <- size
   layout
@@ -113,15 +121,53 @@ vae_layout <- function(shape) {
 # Where theta starts: weights normal with the variance of He et al. (2015), 2 / inputs,
 # before rectifiers and of Glorot and Bengio (2010), 2 / (inputs + outputs), elsewhere;
 # biases and log variances of z zero; the log noise variance as given (one number or
-# one a feature), with no weights that would make it depend on z.
-vae_initial <- function(layout, log_sigma2) {
+# one a feature), with no weights that would make it depend on z. `linear`: NULL, or the
+# solution of linear_solution(), at which the model is then to start: the maps from
+# input to head are its own, and what hidden layers add to them is zero.
+vae_initial <- function(layout, log_sigma2, linear = NULL) {
+  if (!is.null(linear)) linear <- linear_heads(layout, linear)
   unlist(lapply(seq_len(nrow(layout)), function(i) {
     l <- layout[i, ]
-    if (l$name == "log_sigma2") {
-      return(c(numeric(l$into * l$out), rep_len(log_sigma2, l$out)))
-    }
+    weights <- l$into * l$out
+    if (l$name == "log_sigma2") return(c(numeric(weights), rep_len(log_sigma2, l$out)))
+    if (l$name %in% names(linear)) return(linear[[l$name]])
     if (l$into == 0) return(numeric(l$out))
     variance <- if (l$activation %in% RECTIFIERS) 2 / l$into else 2 / (l$into + l$out)
-    c(stats::rnorm(l$out * l$into, sd = sqrt(variance)), numeric(l$out))
+    c(stats::rnorm(weights, sd = sqrt(variance)), if (l$biased) numeric(l$out))
   }), use.names = FALSE)
+}
+
+# The parameters of the heads, by their names in the layout, with which the model is the
+# linear one: m(x) = V (x - mu), D, and g(z) = mu + W z, where x and mu are in core units.
+# Dimensions and columns of a condition that the linear model does not have are zero.
+linear_heads <- function(layout, linear) {
+  of <- function(name) layout[layout$name == name, ]
+  k <- of("mean")$out
+  p <- of("output")$out
+  used <- seq_len(ncol(linear$w))
+  encoder <- best_encoder(linear$w, linear$sigma2)
+  v <- matrix(0, k, p)
+  v[used, ] <- t(encoder$vt)
+  w <- matrix(0, p, k)
+  w[, used] <- linear$w
+  log_d <- numeric(k)
+  log_d[used] <- log(encoder$d)
+  # a map stands in the head itself where there are no hidden layers
+  head <- function(name, map, bias) {
+    l <- of(name)
+    straight <- of(paste0(name, "_linear"))
+    weights <- function(into, map) {
+      out <- matrix(0, l$out, into)
+      out[, seq_len(ncol(map))] <- map
+      out
+    }
+    if (!nrow(straight)) return(list(c(weights(l$into, map), bias)))
+    list(c(numeric(l$out * l$into), bias), c(weights(straight$into, map)))
+  }
+  parts <- c(head("mean", v, -drop(v %*% linear$mu)), head("output", w, linear$mu),
+             list(c(numeric(of("log_variance")$into * k), log_d)))
+  names(parts) <- c("mean", if (nrow(of("mean_linear"))) "mean_linear",
+                    "output", if (nrow(of("output_linear"))) "output_linear",
+                    "log_variance")
+  parts
 }

@@ -71,7 +71,7 @@ linear_ae <- function(x, k, penalty = c("uniform", "ordered", "none"), lambda = 
   )
   check_ae_lambda(lambda, asked)
   asked["lambda"] <- list(lambda)
-  control <- check_train_control(control)
+  control <- linear_defaults(check_train_control(control))
   check_ae_start(start, ncol(raw), asked$k)
   if (asked$optimizer == "two-stage" && asked$penalty != "none") {
     abort_arg("optimizer", "not be \"two-stage\" where there is a penalty",

@@ -114,7 +114,7 @@ update_training <- function(object, changed, fitter, epochs, maxit, tol, env) {
   settings[names(asked)] <- asked
   control <- do.call(train_control, settings)
   if (goes_on && length(asked) && object$iterations >= control[[limit]]) return(object)
-  shown <- if (length(asked)) shown_control(object, fitter, asked)
+  shown <- shown_settings(object, fitter, asked)
   if (goes_on && length(asked)) control$resume <- object
   refit(object, changed, fitter, control, shown, env)
 }

@@ -123,10 +123,14 @@ linear_vae.default <- function(x, k, elbo = c("analytic", "stochastic"),
                                optimizer = c("em", "adam", "lbfgs", "exact"),
                                sigma2 = 1, learn_sigma2 = TRUE, beta = 1,
                                start = NULL, center = TRUE, scale = FALSE,
-                               transform = NULL, control = train_control(),
+                               transform = NULL, epochs = NULL, batch_size = NULL,
+                               learning_rate = NULL, control = train_control(),
                                keep_data = FALSE, ...) {
   check_dots_empty(...)
   call <- generic_call(match.call(), "linear_vae")
+  control <- with_direct(check_train_control(control),
+                         list(epochs = epochs, batch_size = batch_size,
+                              learning_rate = learning_rate))
   elbo <- check_choice(elbo, "elbo", c("analytic", "stochastic"))
   if (missing(optimizer) && elbo == "stochastic") optimizer <- "adam"
   if (missing(sigma2) && is.list(start) && !is.null(start$sigma2)) sigma2 <- start$sigma2
@@ -144,7 +148,7 @@ linear_vae.default <- function(x, k, elbo = c("analytic", "stochastic"),
     keep_data = check_flag(keep_data, "keep_data")
   )
   check_optimizer(asked)
-  fit_linear_vae(raw, asked, start, check_train_control(control), call)
+  fit_linear_vae(raw, asked, start, linear_defaults(control), call)
 }
 
 #' @rdname linear_vae

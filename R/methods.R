@@ -441,7 +441,7 @@ update.ppca <- function(object, ..., maxit = NULL, tol = NULL) {
   settings <- unclass(object$control)
   settings[names(asked)] <- asked
   shown <- if (length(asked)) {
-    as.call(c(quote(em_control), settings[c("tol", "maxit", "accelerate")]))
+    list(control = as.call(c(quote(em_control), settings[c("tol", "maxit", "accelerate")])))
   }
   if (goes_on && length(asked)) settings$start <- object
   refit(object, changed, ppca, do.call(em_control, settings), shown, parent.frame())
@@ -493,6 +493,19 @@ shown_control <- function(object, fitter, asked) {
   call
 }
 
+# Settings that a model takes beside `control`.
+DIRECT <- c("epochs", "batch_size", "learning_rate")
+
+# What the call of a fit shows for the settings in `asked` that were changed: arguments of
+# their own where the call has them so or gives no `control`, else the call of
+# train_control().
+shown_settings <- function(object, fitter, asked) {
+  if (!length(asked)) return(NULL)
+  given <- names(object$call)
+  own <- names(asked) %in% intersect(DIRECT, if ("control" %in% given) given else DIRECT)
+  c(asked[own], if (!all(own)) list(control = shown_control(object, fitter, asked[!own])))
+}
+
 # The value of an argument of the fit's call, once more.
 found_again <- function(expression, arg, env) {
   tryCatch(eval(expression, env), error = function(e) {
@@ -513,7 +526,7 @@ formula_again <- function(object, call, env) {
 }
 
 # The call of `object` with the arguments in `changed`, evaluated in `env`, and
-# `control`, which the call of the result shows as `shown` unless it is NULL.
+# `control`, for which the call of the result shows what shown_settings() says.
 # Arguments that stay are passed by value: the call may have been made where its
 # names meant something. They get names, so that no call grows large.
 refit <- function(object, changed, fitter, control, shown, env) {
@@ -522,9 +535,11 @@ refit <- function(object, changed, fitter, control, shown, env) {
   keep <- object$arguments[setdiff(names(object$arguments), names(changed))]
   visible <- call
   for (name in names(changed)) visible[name] <- call[name] <- changed[name]
-  if (!is.null(shown)) visible$control <- shown
+  for (name in names(shown)) visible[[name]] <- shown[[name]]
   other <- is.null(shown) && "control" %in% names(changed)
   keep$control <- if (other) eval(changed$control, env) else control
+  # settings that the call gives beside `control` are in it by now
+  if (!other) call[setdiff(DIRECT, names(changed))] <- NULL
   kept <- !is.null(object$x) && !any(c("x", "data") %in% names(changed))
   if (!is.null(object$terms) && !kept && !"x" %in% names(changed)) {
     call$x <- formula_again(object, call, env)

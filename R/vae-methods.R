@@ -62,8 +62,8 @@ condition_of <- function(object, env) {
 }
 
 method_settings <- function(object, samples = 1L, key = c(0L, 0L)) {
-  settings <- vae_settings(object$arguments, do.call(train_control, list()),
-                           object$sigma2_min / object$u^2, key, samples = samples,
+  noise <- noise_scale(object$sigma2_min / object$u^2, object$u)
+  settings <- vae_settings(object$arguments, object$control, noise, key, samples = samples,
                            batch = evaluation_batch(samples))
   settings$beta <- object$beta
   settings
@@ -428,12 +428,20 @@ coef.vae <- function(object, ...) {
   out <- list(encoder = unname(parts[is_part("encoder")]), mean = parts$mean,
               log_variance = parts$log_variance,
               decoder = unname(parts[is_part("decoder")]), output = parts$output)
+  out$mean <- with_map(out$mean, parts$mean_linear)
+  out$output <- with_map(out$output, parts$output_linear)
   if (object$noise == "network") {
     out$log_sigma2 <- parts$log_sigma2
   } else {
     out$sigma2 <- if (is.null(object$scale)) object$sigma2 else object$sigma2 * object$scale^2
   }
   out
+}
+
+# A head with the map beside it, whose constant in data units goes to the head's bias.
+with_map <- function(head, map) {
+  if (is.null(map)) return(head)
+  list(weights = head$weights, linear = map$weights, bias = head$bias + map$bias)
 }
 
 # Row l of the layout as list(weights, bias, activation), or a vector.
@@ -445,19 +453,22 @@ named_tensor <- function(object, l, theta) {
   columns <- tensor_columns(object, l)
   weights <- matrix(theta[l$offset + seq_len(l$out * l$into)], l$out, l$into,
                     dimnames = list(rows, columns))
-  bias <- structure(theta[l$offset + l$out * l$into + seq_len(l$out)], names = rows)
-  layer <- in_data_units(object, l, weights, bias)
+  bias <- if (l$biased) theta[l$offset + l$out * l$into + seq_len(l$out)] else numeric(l$out)
+  layer <- in_data_units(object, l, weights, structure(bias, names = rows))
   if (grepl("^(en|de)coder", l$name)) layer$activation <- l$activation
   layer
 }
 
 tensor_rows <- function(object, l) {
-  switch(l$name, mean = , log_variance = latent_names(object),
-         output = object$features, log_sigma2 = if (l$out > 1) object$features)
+  switch(l$name, mean = , mean_linear = , log_variance = latent_names(object),
+         output = , output_linear = object$features, log_sigma2 = if (l$out > 1) object$features)
 }
 
 is_first <- function(object, l, side) {
   widths <- object$shape[[side]]
+  if (l$name %in% c("mean_linear", "output_linear")) {
+    return((l$name == "mean_linear") == (side == "encoder"))
+  }
   if (length(widths)) l$name == paste0(side, 1) else
     l$name %in% switch(side, encoder = c("mean", "log_variance"),
                        decoder = c("output", "log_sigma2"))
@@ -483,6 +494,7 @@ in_data_units <- function(object, l, weights, bias) {
     weights[, seen] <- weights[, seen, drop = FALSE] * rep(object$unit, each = l$out)
     bias <- bias - drop(weights[, seen, drop = FALSE] %*% object$shift)
   }
+  if (l$name == "output_linear") weights <- weights / object$unit
   if (l$name == "output") {
     weights <- weights / object$unit
     bias <- bias / object$unit + object$shift
@@ -515,17 +527,29 @@ in_data_units <- function(object, l, weights, bias) {
 update.vae <- function(object, ..., epochs = NULL) {
   changed <- changed_arguments(object, match.call(expand.dots = FALSE)$..., parent.frame())
   check_limits_once(changed, list(epochs = epochs))
-  settings <- object$control
-  if (!is.null(epochs)) settings$epochs <- check_count(epochs, "epochs")
   goes_on <- !length(changed) && !is.null(epochs)
+  settings <- if (goes_on) object$control else object$given
+  if (!is.null(epochs)) settings$epochs <- check_count(epochs, "epochs")
   if (goes_on && is_finished(object, settings$epochs)) return(object)
   control <- structure(settings, class = "train_control")
-  shown <- if (!is.null(epochs)) shown_control(object, vae, list(epochs = settings$epochs))
+  shown <- if (!is.null(epochs)) shown_epochs(object, settings)
   if (goes_on) {
     if (isTRUE(object$converged)) object$state$idle <- 0L      # patience begins anew
     control$resume <- object
   }
   refit(as_given(object), changed, vae, control, shown, parent.frame())
+}
+
+# The rate goes on as it ended: the call that makes the fit has the schedule of the epochs
+# that were first asked for.
+shown_epochs <- function(object, settings) {
+  asked <- list(epochs = settings$epochs)
+  given <- c(names(object$call), names(as.list(object$call$control)))
+  if (!"learning_rate" %in% given) {
+    asked$learning_rate <- call("schedule_cosine", length(settings$learning_rate),
+                                settings$learning_rate[1])
+  }
+  shown_settings(object, vae, asked)
 }
 
 # ---- printing ------------------------------------------------------------
@@ -580,14 +604,19 @@ describe_epochs <- function(x) {
 describe_noise <- function(x) {
   value <- switch(x$noise,
     shared = format(x$sigma2, digits = 4),
-    feature = sprintf("%s to %s over the features", format(min(x$sigma2), digits = 4),
-                      format(max(x$sigma2), digits = 4)),
+    feature = paste(format_range(x$sigma2, 4), "over the features"),
     network = sprintf("%s on average, from the decoder", format(x$sigma2, digits = 4)))
   paste0(value, if (x$fixed) " (fixed)",
          if (isTRUE(x$floored > 0)) {
            sprintf(" (at least %s, which binds in %.3g %% of the cells)",
-                   format(x$sigma2_min, digits = 3), 100 * x$floored)
+                   format_range(x$sigma2_min, 3), 100 * x$floored)
          })
+}
+
+# "0.1", or "0.1 to 3" for numbers that differ.
+format_range <- function(x, digits) {
+  ends <- vapply(range(x), format, "", digits = digits)
+  paste(unique(ends), collapse = " to ")
 }
 
 #' Summary of a deep VAE

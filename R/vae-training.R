@@ -9,6 +9,7 @@
 # Runs epochs until control$epochs. Returns list(state, theta, history, best_epoch,
 # converged).
 train_vae <- function(problem, state, control, resume) {
+  if (is.null(resume)) state <- score_start(problem, state, control)
   at <- list(state = state, previous = state, history = resume$history)
   cause <- NULL
   patient <- is.null(control$patience) || state$idle < control$patience
@@ -56,8 +57,9 @@ add_row <- function(history, row) {
 next_epoch <- function(problem, state, control) {
   asked <- problem$asked
   epoch <- state$epoch + 1L
-  settings <- vae_settings(asked, control, problem$floor, state$key, epoch,
-                           n = problem$n)
+  settings <- vae_settings(asked, control, noise_scale(problem$floor, problem$u), state$key,
+                           epoch)
+  settings$follow <- noise_rate(problem, control, epoch)
   out <- .Call(C_vae_epoch, problem$shape, problem$data, state, epoch, settings)
   if (out$status != STATUS$ok) {
     return(list(cause = list(step = out$step, rate = settings$learning_rate)))
@@ -66,7 +68,7 @@ next_epoch <- function(problem, state, control) {
   state$epoch <- epoch
   terms <- out$terms
   terms$reconstruction <- terms$reconstruction + problem$units
-  sigma2 <- noise_of(problem, state$theta, terms$s2) * problem$u^2
+  sigma2 <- noise_of(problem, state$theta, terms$s2)
   row <- data.frame(
     epoch = epoch,
     objective = terms$objective + problem$units + problem$jacobian,
@@ -76,6 +78,18 @@ next_epoch <- function(problem, state, control) {
     gradient_norm = out$gradient_norm
   )
   list(state = state, row = row)
+}
+
+# The share of the way to its closed-form optimum that sigma2 moves at a step: all of it
+# where a step sees all rows, and otherwise a running mean over the steps of an epoch, of
+# 100 at most. None while the weight of the KL has not come to its last value: with less
+# weight sigma2 would shrink too far, and the dimensions that this keeps alive would
+# collapse later.
+noise_rate <- function(problem, control, epoch) {
+  asked <- problem$asked
+  if (!asked$learn_sigma2 || asked$sigma2_update != "optimal" ||
+      scheduled(asked$beta, epoch) < last(asked$beta)) return(0)
+  1 / min(100, ceiling(problem$n / control$batch_size))
 }
 
 # Where a fit goes on from. With other validation data patience begins anew, and the best
@@ -91,10 +105,20 @@ resumed_state <- function(problem, resume) {
   state
 }
 
+# With patience the start is the best so far: training may lead nowhere better.
+score_start <- function(problem, state, control) {
+  if (is.null(control$patience) || is.null(problem$validation)) return(state)
+  score <- validation_elbo(problem, state$theta, state$key)
+  if (is.finite(score)) state$best <- list(theta = state$theta, epoch = 0L, score = score)
+  state
+}
+
+# Few rows get more samples each.
 validation_elbo <- function(problem, theta, key) {
   held <- problem$validation
   if (is.null(held)) return(NULL)
-  out <- evaluate_vae(problem, theta, held$data, key)
+  samples <- max(1L, min(50L, 1000L %/% held$data$n))
+  out <- evaluate_vae(problem, theta, held$data, key, samples)
   mean(out$reconstruction + held$units + held$jacobian - out$kl)
 }
 
@@ -103,6 +127,9 @@ score_epoch <- function(problem, state, row, control) {
   row$validation <- validation_elbo(problem, state$theta, state$key)
   if (!is.null(control$patience)) {
     score <- if (is.null(row$validation)) row$elbo else row$validation
+    warm <- warmup_epochs(problem$asked$beta)
+    if (state$epoch <= warm) return(list(state = state, row = row))
+    if (state$epoch == warm + 1) state["best"] <- list(NULL)
     better <- is.finite(score) && (is.null(state$best) || score > state$best$score)
     state$idle <- if (better) 0L else state$idle + 1L
     if (better) state$best <- list(theta = state$theta, epoch = state$epoch, score = score)
@@ -113,12 +140,15 @@ score_epoch <- function(problem, state, row, control) {
   list(state = state, row = row)
 }
 
+# Epochs before the weight of the KL comes to its last value, for good.
+warmup_epochs <- function(beta) max(0L, which(beta != last(beta)))
+
 # The terms that the steps of an epoch met, where the ELBO of its weights is not known.
 terms_of_epoch <- function(problem, history, epoch) {
   row <- as.list(history)[c("reconstruction", "kl", "sigma2")]
   row <- lapply(row, function(x) if (is.null(x)) NA_real_ else x[match(epoch, history$epoch)])
-  list(reconstruction = row$reconstruction, kl = row$kl, s2 = row$sigma2 / problem$u^2,
-       floored = NA)
+  list(reconstruction = row$reconstruction, kl = row$kl,
+       s2 = row$sigma2 / max(problem$u)^2, floored = NA)
 }
 
 # Callbacks, patience and checkpoints; the outcome so far, and the cause where a callback
@@ -209,7 +239,7 @@ tell_validation <- function(elbo) {
 # No step was made yet, or none can be made with so little noise: no rate is to blame.
 likely_cause <- function(run, step, control, problem) {
   sigma2 <- problem$asked$sigma2
-  tiny <- !is.null(sigma2) && min(sigma2) / problem$u^2 < 1e-6 * problem$spread
+  tiny <- !is.null(sigma2) && any(sigma2 / problem$u^2 < 1e-6 * problem$spread)
   if (run$state$steps == 0 && (tiny || identical(step, 1))) {
     return("`sigma2`, which is too small for the scale of the data; choose a larger one.")
   }
@@ -297,15 +327,16 @@ check_checkpoint <- function(fit, damaged) {
 }
 
 # vae(resume = ): `call` is the user's, `values` those of its other arguments.
-resume_vae <- function(path, call, values, control, env) {
+resume_vae <- function(path, call, values, control, direct, env) {
   fit <- read_checkpoint(path)
   check_same_model(fit, values)
   settings <- fit$control
   if (!is.null(control)) {
-    free <- c("epochs", "patience", "checkpoint", "every", "threads", "callback",
-              "progress")
+    free <- c("patience", "checkpoint", "every", "threads", "callback", "progress")
     settings[free] <- unclass(control)[free]
+    direct <- with_direct(control, direct)
   }
+  if (!is.null(direct$epochs)) settings$epochs <- check_count(direct$epochs, "epochs")
   formula <- if ("x" %in% names(values)) inherits(values$x, "formula") else
     !is.null(fit$terms)
   if (!is.null(values$data) && !formula) {

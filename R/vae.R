@@ -128,21 +128,25 @@
 #' plot_images(simulate(fit, 5, type = "mean"), c(28, 28), limits = c(0, 1))
 #' @export
 vae <- function(x, k, encoder = c(512, 256), decoder = rev(encoder), activation = "relu",
-                latent_variance = c("network", "shared"), sigma2 = NULL,
-                learn_sigma2 = TRUE, noise = c("shared", "feature", "network"),
-                sigma2_min = NULL, beta = 1, free_bits = 0, condition = NULL,
-                center = TRUE, scale = FALSE, transform = NULL,
-                optimizer = c("adam", "sgd"), validation = 0,
-                control = train_control(epochs = 50, batch_size = 100), data = NULL,
-                resume = NULL, keep_data = FALSE) {
+                start = c("linear", "random"), latent_variance = c("network", "shared"),
+                sigma2 = NULL, learn_sigma2 = TRUE,
+                sigma2_update = c("optimal", "gradient"),
+                noise = c("shared", "feature", "network"), sigma2_min = NULL, beta = 1,
+                free_bits = 0, condition = NULL, center = TRUE, scale = FALSE,
+                transform = NULL, optimizer = c("adam", "sgd"), validation = NULL,
+                epochs = NULL, batch_size = NULL, learning_rate = NULL,
+                control = train_control(), data = NULL, resume = NULL,
+                keep_data = FALSE, ...) {
+  check_dots_empty(...)
   call <- match.call()
-  if (is.null(validation)) validation <- 0
   if (!is.null(resume) && missing(control)) control <- NULL else check_train_control(control)
+  direct <- list(epochs = epochs, batch_size = batch_size, learning_rate = learning_rate)
   if (!is.null(resume)) {
-    given <- names(call)[-1]
-    values <- mget(setdiff(given, c("resume", "control")), environment())
-    return(resume_vae(resume, call, values, control, parent.frame()))
+    given <- setdiff(names(call)[-1], c("resume", "control", names(direct)))
+    values <- mget(given, environment())
+    return(resume_vae(resume, call, values, control, direct, parent.frame()))
   }
+  control <- with_direct(control, direct)
   if (!is.null(control$shown)) call <- control$shown             # from update()
   terms <- attr(x, "elbo_terms")
   if (inherits(x, "formula")) {
@@ -165,10 +169,11 @@ vae <- function(x, k, encoder = c(512, 256), decoder = rev(encoder), activation 
       check_layers(decoder, "decoder", activation),
     latent_variance = check_choice(latent_variance, "latent_variance",
                                    c("network", "shared")),
+    start = check_choice(start, "start", c("linear", "random")),
     sigma2 = NULL, learn_sigma2 = check_flag(learn_sigma2, "learn_sigma2"),
+    sigma2_update = NULL,
     noise = check_choice(noise, "noise", c("shared", "feature", "network")),
-    sigma2_min = if (!is.null(sigma2_min))
-      check_number(sigma2_min, "sigma2_min", 0, open = TRUE),
+    sigma2_min = NULL,
     beta = check_schedule(beta, "beta", "a number from 0 to 1e30", zero = TRUE, most = 1e30),
     free_bits = check_number(free_bits, "free_bits", 0, 1e30),
     center = check_vector_or_flag(center, "center", raw),
@@ -177,19 +182,54 @@ vae <- function(x, k, encoder = c(512, 256), decoder = rev(encoder), activation 
     optimizer = check_choice(optimizer, "optimizer", c("adam", "sgd")),
     keep_data = check_flag(keep_data, "keep_data")
   )
-  if (is_number(validation)) asked$validation <- validation
-  asked["sigma2"] <- list(check_vae_sigma2(sigma2, asked, ncol(raw)))
+  asked["sigma2"] <- list(check_vae_sigma2(sigma2, "sigma2", asked, ncol(raw)))
+  asked["sigma2_min"] <- list(check_vae_sigma2(sigma2_min, "sigma2_min", asked, ncol(raw)))
+  asked$sigma2_update <- check_sigma2_update(sigma2_update, missing(sigma2_update), asked)
   asked$given <- given
-  fit_vae(raw, asked, condition, validation, control, call, terms)
+  fit <- if (is.null(validation) && is.null(control$epochs)) fit_until_good else fit_vae
+  fit(raw, asked, condition, validation, control, call, terms)
 }
 
-check_vae_sigma2 <- function(sigma2, asked, p) {
+# Where neither epochs nor validation data are given, how long to train is found on rows
+# that are set aside. Where these are many among the rows, the model is then trained
+# anew on all rows, for as many epochs as were best.
+fit_until_good <- function(raw, asked, condition, validation, control, call, terms) {
+  n <- nrow(raw)
+  aside <- rows_aside(n)
+  if (aside == 0) return(fit_vae(raw, asked, condition, NULL, control, call, terms))
+  anew <- aside > 0.05 * n
+  first <- control
+  if (anew) first[c("checkpoint", "callback")] <- list(NULL)
+  fit <- fit_vae(raw, asked, condition, aside / n, first, call, terms)
+  if (!anew || !fit$stopped %in% c("limit", "converged")) return(fit)
+  control$epochs <- fit$best_epoch
+  control$learning_rate <- fit$control$learning_rate
+  search <- list(rows = aside, epochs = fit$iterations, best_epoch = fit$best_epoch,
+                 history = fit$history, converged = fit$converged)
+  control$search <- search
+  fit_vae(raw, asked, condition, NULL, control, call, terms)
+}
+
+# A tenth of the rows, at least 5 and at most 1,000; none of less than 20.
+rows_aside <- function(n) if (n < 20) 0 else min(1000, max(5, ceiling(n / 10)))
+
+check_sigma2_update <- function(update, default, asked) {
+  update <- check_choice(update, "sigma2_update", c("optimal", "gradient"))
+  if (asked$noise != "network") return(update)
+  if (update == "optimal" && !default) {
+    abort_arg("sigma2_update", "be \"gradient\" for noise = \"network\", whose optimum has no closed form",
+              dQuote(update, FALSE))
+  }
+  "gradient"
+}
+
+check_vae_sigma2 <- function(sigma2, arg, asked, p) {
   if (is.null(sigma2)) return(NULL)
   lengths <- if (asked$noise == "shared") 1 else c(1, p)
   ok <- is.numeric(sigma2) && !is.object(sigma2) && length(sigma2) %in% lengths &&
     all(is.finite(sigma2)) && all(sigma2 > 0)
   if (!ok) {
-    abort_arg("sigma2", if (asked$noise == "shared") "be NULL or a positive number" else
+    abort_arg(arg, if (asked$noise == "shared") "be NULL or a positive number" else
       sprintf("be NULL, a positive number or %d of them", p), describe(sigma2))
   }
   as.double(sigma2)
@@ -201,8 +241,12 @@ fit_vae <- function(raw, asked, condition, validation, control, call, terms) {
   before <- use_threads(control)
   on.exit(options(before))
   resume <- control$resume
+  if (is_number(validation)) asked$validation <- validation
+  if (is.null(validation)) validation <- 0
   problem <- vae_problem(raw, asked, condition, validation, control, resume, terms)
   problem$call <- call
+  problem$given <- control
+  control <- problem$control
   if (asked$keep_data) {
     problem$kept <- list(x = raw, kept_condition = condition,
                          kept_validation = if (!is_number(validation)) validation)
@@ -237,18 +281,20 @@ vae_problem <- function(raw, asked, condition, validation, control, resume, term
                        rows)
   # prepare_data() knows the means of the features only where it subtracts them
   means <- if (data$centred) data$mu else summarise_columns(x, rows = rows)$mean
-  spread <- sum(column_squares(x, means, data$unit, rows)) / max(1, sum(data$count))
+  data <- network_units(data, rows, asked$noise)
+  variance <- column_squares(x, means, data$unit, rows) / data$count
+  spread <- sum(data$count * variance) / sum(data$count)
   if (spread == 0) abort_arg("x", "vary", "the same in all rows")
-  floor <- if (!asked$learn_sigma2) 0 else
-    if (is.null(asked$sigma2_min)) 1e-6 * spread else asked$sigma2_min / data$u^2
+  floor <- least_noise(asked, data, variance, spread)
+  jacobian <- mean(some(transform_log_jacobian(asked$transform, x), rows))
   shape <- vae_shape(p, asked$k, ncol(given$code), asked)
   problem <- list(
-    asked = asked, control = control, terms = terms, shape = shape, layout = vae_layout(shape),
+    asked = asked, terms = terms, shape = shape, layout = vae_layout(shape),
     condition = given$spec, held_out = held$rows, noise_seed = shown$noise_seed,
     n = data$n, p = p, features = colnames(raw), means = means, mu = data$mu,
     sd = data$sd, scaled = data$scaled, u = data$u, unit = data$unit, floor = floor,
     spread = spread, count = data$count, units = log_units(data) / data$n,
-    jacobian = mean(some(transform_log_jacobian(asked$transform, x), rows)),
+    jacobian = jacobian,
     data = vae_floats(x, given$code, rows, data$mu, data$unit, means)
   )
   if (problem$layout$size[nrow(problem$layout)] + max(problem$layout$offset) > 2^31) {
@@ -258,9 +304,40 @@ vae_problem <- function(raw, asked, condition, validation, control, resume, term
   check_same_data(problem, resume)
   problem$validation <- validation_data(validation, held, x, given, problem,
                                         resume$validation_seed)
+  problem$control <- training_defaults(control, data$n, !is.null(problem$validation))
   problem$fingerprint$validation <-
     if (!is.null(problem$validation)) fingerprints(problem$validation$data)
+  data$x <- some(x, rows)
+  problem$linear <- if (!is.null(resume)) resume$linear else linear_model(data, asked, jacobian)
+  if (!is.null(problem$linear) && is.null(resume) && !is.null(problem$validation)) {
+    problem$linear$validation <- problem$validation$linear(problem$linear)
+    problem$validation$linear <- NULL
+  }
   problem
+}
+
+# prepare_data() with u the power of two next to the root mean square deviation, of all
+# features or, where each has a noise variance of its own, of each: networks see numbers
+# of the order of 1.
+network_units <- function(data, rows, noise) {
+  squares <- column_squares(data$x, data$mu, data$unit, rows)
+  mean_square <- sum(squares) / sum(data$count)
+  if (noise != "shared") {
+    mean_square <- ifelse(squares > 0, squares / data$count, mean_square)
+  }
+  if (all(mean_square == 0)) return(data)
+  factor <- 2^round(log2(mean_square) / 2)
+  data$u <- data$u * factor
+  data$unit <- data$unit / factor
+  data
+}
+
+# The least noise variance in core units: one number, or one a feature.
+least_noise <- function(asked, data, variance, spread) {
+  count <- if (asked$noise == "shared") 1 else data$p
+  if (!asked$learn_sigma2) return(numeric(count))
+  if (!is.null(asked$sigma2_min)) return(rep_len(asked$sigma2_min, count) / data$u^2)
+  1e-6 * if (asked$noise == "shared") spread else ifelse(variance > 0, variance, spread)
 }
 
 # Of rows as vae_floats() makes them.
@@ -336,6 +413,10 @@ validation_data <- function(validation, held, x, given, problem, noise = NULL) {
   }
   list(data = vae_floats(x, code, rows, problem$mu, problem$unit, problem$means,
                          "validation"),
+       linear = function(linear) {
+         linear_validation(linear, some(x, rows), problem$mu,
+                           some(transform_log_jacobian(problem$asked$transform, x), rows))
+       },
        noise_seed = noise_seed, units = some(row_units(x, problem$unit), rows),
        jacobian = some(transform_log_jacobian(problem$asked$transform, x), rows))
 }
@@ -478,30 +559,42 @@ number_code <- function(condition, arg) {
 
 start_vae <- function(problem) {
   asked <- problem$asked
+  linear <- problem$linear$solution
   sigma2 <- if (!is.null(asked$sigma2)) asked$sigma2 / problem$u^2 else
-    if (asked$learn_sigma2) problem$spread else 1 / problem$u^2
-  theta <- .Call(C_as_float, vae_initial(problem$layout, log(sigma2)))
+    if (!asked$learn_sigma2) 1 / problem$u^2 else
+      if (is.null(linear)) problem$spread else linear$sigma2
+  sigma2 <- pmax(sigma2, problem$floor)
+  theta <- vae_initial(problem$layout, log(sigma2), if (asked$start == "linear") linear)
+  theta <- .Call(C_as_float, theta)
   none <- raw(length(theta))
   list(theta = theta, m = none, v = if (asked$optimizer == "adam") none else raw(0),
        steps = 0, epoch = 0L, key = sample.int(.Machine$integer.max, 2L), best = NULL,
        idle = 0L)
 }
 
+# Steps over which the learning rate rises to its value: Adam's first steps have the size
+# of the rate whatever the gradient, and would undo a good start.
+WARM_STEPS <- 100
+
 # Epoch of the noise with which a fit is evaluated: no epoch of training has it.
 EVALUATION <- .Machine$integer.max
 
 # The settings of src/r_vae.c.
-vae_settings <- function(asked, control, floor, key, epoch = 1L, samples = control$samples,
-                         batch = control$batch_size, n = 1L) {
+vae_settings <- function(asked, control, noise, key, epoch = 1L, samples = control$samples,
+                         batch = control$batch_size) {
   list(beta = scheduled(asked$beta, epoch), free_bits = asked$free_bits,
-       floor = log(floor), samples = as.integer(samples),
-       batch = if (is.null(batch)) as.integer(n) else as.integer(batch), key = key,
-       threads = 0L,
+       floor = log(noise$floor), square = noise$square, samples = as.integer(samples),
+       batch = as.integer(batch), key = key, threads = 0L,
        optimiser = match(asked$optimizer, c("adam", "sgd")) - 1L,
        learning_rate = scheduled(control$learning_rate, epoch),
        momentum = control$momentum, clip = control$clip,
-       weight_decay = control$weight_decay)
+       weight_decay = control$weight_decay, follow = 0,
+       warm = WARM_STEPS)
 }
+
+# Of the noise variances, one number or one a feature: the least, in core units, and the
+# square of the units relative to the largest unit, in which their mean is taken.
+noise_scale <- function(floor, u) list(floor = floor, square = (u / max(u))^2)
 
 # Batches in which data are evaluated, and samples with them.
 evaluation_batch <- function(samples) max(1L, 512L %/% samples)
@@ -509,17 +602,18 @@ evaluation_batch <- function(samples) max(1L, 512L %/% samples)
 # Terms of the ELBO of data (core floats), one row each, as the model with weights theta
 # has them.
 evaluate_vae <- function(problem, theta, data, key, samples = 1L) {
-  settings <- vae_settings(problem$asked, problem$control, problem$floor, key,
-                           samples = samples, batch = evaluation_batch(samples))
+  settings <- vae_settings(problem$asked, problem$control,
+                           noise_scale(problem$floor, problem$u), key, samples = samples,
+                           batch = evaluation_batch(samples))
   .Call(C_vae_evaluate, problem$shape, data, theta, EVALUATION, settings)
 }
 
-# The noise variance of weights theta, one number or one a feature, in core units.
+# The noise variance of weights theta, one number or one a feature.
 noise_of <- function(problem, theta, mean_s2) {
-  if (problem$asked$noise == "network") return(mean_s2)
+  if (problem$asked$noise == "network") return(mean_s2 * max(problem$u)^2)
   l <- problem$layout[problem$layout$name == "log_sigma2", ]
   at <- 4 * l$offset + seq_len(4 * l$size)
-  pmax(exp(.Call(C_as_double, theta[at])), problem$floor)
+  pmax(exp(.Call(C_as_double, theta[at])), problem$floor) * problem$u^2
 }
 
 # The fit as it is after an epoch, with the terms that the epoch met.
@@ -529,7 +623,7 @@ new_vae <- function(problem, run) {
   theta <- if (is.null(run$theta)) state$theta else run$theta
   latent <- paste0("z", seq_len(asked$k))
   terms <- run$terms
-  sigma2 <- noise_of(problem, theta, terms$s2) * problem$u^2
+  sigma2 <- noise_of(problem, theta, terms$s2)
   if (!asked$learn_sigma2 && asked$noise != "network") {
     sigma2 <- rep_len(if (is.null(asked$sigma2)) 1 else asked$sigma2, length(sigma2))
   }
@@ -543,11 +637,12 @@ new_vae <- function(problem, run) {
         structure(terms$kl_dimensions, names = latent),
       sigma2 = if (length(sigma2) > 1) structure(sigma2, names = problem$features) else
         sigma2,
-      sigma2_min = problem$floor * problem$u^2, floored = terms$floored,
+      sigma2_min = problem$floor * problem$u^2, linear = problem$linear[SHOWN_OF_LINEAR],
+      floored = terms$floored,
       beta = scheduled(asked$beta, max(1L, run$best_epoch)),
       mean = structure(problem$means, names = problem$features),
       history = run$history, iterations = state$epoch, best_epoch = run$best_epoch,
-      converged = run$converged,
+      converged = run$converged, stopped = run$outcome, search = problem$control$search,
       n = problem$n, p = problem$p, k = asked$k, observed = sum(problem$count),
       df = df_vae(problem), noise = asked$noise, fixed = !asked$learn_sigma2,
       optimizer = asked$optimizer, shape = problem$shape, layout = problem$layout,
@@ -557,13 +652,17 @@ new_vae <- function(problem, run) {
       transform = asked$transform, features = problem$features, terms = problem$terms,
       condition = problem$condition, held_out = problem$held_out,
       arguments = asked,
-      control = unclass(problem$control)[setdiff(names(problem$control),
-                                                 c("resume", "callback", "shown"))],
+      control = kept_settings(problem$control), given = kept_settings(problem$given),
       noise_seed = problem$noise_seed,
       validation_seed = problem$validation$noise_seed, fingerprint = problem$fingerprint
     ),
     class = "vae"
   )
+}
+
+# Settings that a fit keeps.
+kept_settings <- function(control) {
+  unclass(control)[setdiff(names(control), c("resume", "callback", "shown", "search"))]
 }
 
 # Parameters that were trained, and scales that were estimated.
@@ -583,7 +682,7 @@ finish_vae <- function(problem, run) {
   fit <- new_vae(problem, run)
   if (isTRUE(fit$floored > 0) && problem$asked$learn_sigma2) {
     warning(sprintf("The noise variance is at its least value, sigma2_min = %s, in %.3g %% of ",
-                    format(fit$sigma2_min, digits = 3), 100 * fit$floored),
+                    format_range(fit$sigma2_min, 3), 100 * fit$floored),
             "the cells: the likelihood would grow without bound below it. Features that ",
             "hardly vary may be left out; compare models only at the same ",
             "`sigma2_min`.", call. = FALSE)

@@ -18,13 +18,14 @@ double optimiser_climb(const optimiser *o, gemm_plan plan, size_t count,
   for (size_t i = 0; i < optimiser_work(count); i++) norm += work[i];
   norm = sqrt(norm);
   state->steps += 1.0;
+  double rate = state->steps < o->warm ? o->rate * state->steps / o->warm : o->rate;
   each_rates r = {.scale = (real) (norm > o->clip ? o->clip / norm : 1.0),
-                  .rate = (real) o->rate, .momentum = (real) o->momentum};
+                  .rate = (real) rate, .momentum = (real) o->momentum};
   if (o->kind == OPTIMISER_SGD) {
     each_sgd(plan, count, r, gradient, state->theta, state->m);
     return norm;
   }
-  r.rate = (real) (o->rate / (1.0 - pow(ADAM_1, state->steps)));
+  r.rate = (real) (rate / (1.0 - pow(ADAM_1, state->steps)));
   r.inverse_root = (real) (1.0 / sqrt(1.0 - pow(ADAM_2, state->steps)));
   each_adam(plan, count, r, gradient, state->theta, state->m, state->v);
   return norm;

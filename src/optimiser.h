@@ -13,6 +13,7 @@ typedef struct {
   enum optimiser_kind kind;
   double rate, momentum;      /* momentum is SGD's */
   double clip;                /* the gradient is shortened to this norm if it is longer */
+  double warm;                /* the rate rises in proportion over so many first steps */
 } optimiser;
 
 /* After `steps` updates; m and v are Adam's moments, m SGD's velocity (v is not used). */

@@ -76,7 +76,7 @@ static const real *glue_noise(SEXP x, const vae_shape *s, const char *what)
 }
 
 /* list(beta, free_bits, floor, square, samples, batch, key, threads) and, to train,
- * optimiser, learning_rate, momentum, clip, weight_decay, follow */
+ * optimiser, learning_rate, momentum, clip, warm, weight_decay, follow */
 static vae_training glue_training(SEXP set, const vae_net *net, int train)
 {
   vae_training t = {
@@ -95,7 +95,8 @@ static vae_training glue_training(SEXP set, const vae_net *net, int train)
                                              "optimiser"),
     .rate = glue_number(glue_element(set, "learning_rate"), "learning_rate"),
     .momentum = glue_number(glue_element(set, "momentum"), "momentum"),
-    .clip = glue_number(glue_element(set, "clip"), "clip")};
+    .clip = glue_number(glue_element(set, "clip"), "clip"),
+    .warm = glue_number(glue_element(set, "warm"), "warm")};
   t.decay = glue_number(glue_element(set, "weight_decay"), "weight_decay");
   t.follow = glue_number(glue_element(set, "follow"), "follow");
   return t;

@@ -1,0 +1,108 @@
+# The linear model that a deep VAE contains: pPCA with the same k. Its noise variance is
+# where that of the VAE starts, its solution is where training starts with
+# `start = "linear"`, and its likelihood is what the ELBO ought not to be below.
+
+# list(k, loglik, sigma2, values, validation): log-likelihood per observation of the rows
+# trained on and of the validation rows, on the scale of the data; noise variance and
+# eigenvalues as pPCA has them. `solution`: in the core units of `data`, see
+# linear_solution(), at the noise variance given, if one is. NULL where pPCA has no solution.
+linear_model <- function(data, asked, jacobian) {
+  shared <- shared_units(data)
+  best <- linear_solution(shared, asked$k)
+  start <- best
+  if (asked$noise != "shared") start <- linear_solution(data, asked$k) else
+    if (!is.null(asked$sigma2)) {
+      start <- linear_solution(data, asked$k, last(asked$beta) * asked$sigma2)
+    }
+  if (is.null(best) || is.null(start)) return(NULL)
+  list(solution = start, k = best$k, rows = best$rows,
+       loglik = if (best$rows == data$n) best$loglik + log_units(shared) / data$n + jacobian else
+         NA_real_,
+       sigma2 = best$sigma2 * shared$u^2, values = best$values * shared$u^2,
+       core = best, unit = shared$unit)
+}
+
+# What a fit keeps of it.
+SHOWN_OF_LINEAR <- c("k", "rows", "loglik", "sigma2", "values", "validation")
+
+last <- function(x) x[length(x)]
+
+# The data with one unit for all features, but for `scale`.
+shared_units <- function(data) {
+  if (length(data$u) == 1) return(data)
+  u <- stats::median(data$u)
+  data$u <- u
+  data$unit <- 1 / (data$sd * u)
+  data
+}
+
+# pPCA of data as prepare_data() gives them, in their core units: list(k, w (p x k), mu (p,
+# less that of the data), sigma2, loglik (per observation), values, rows). k is the one
+# asked for, or the most that leave noise; `sigma2` NULL for its MLE. Of large data with missing cells, or where all
+# of many eigenvectors would be needed, only `rows` rows are used.
+linear_solution <- function(data, k, sigma2 = NULL) {
+  data <- fewer_rows(data, k)
+  k <- min(k, data$p - 1L)
+  out <- if (data$missing) linear_missing(data, k, sigma2) else
+    linear_complete(data, k, sigma2)
+  if (is.null(out) || !is.finite(out$loglik) || !(out$sigma2 > 0)) return(NULL)
+  c(out, list(k = ncol(out$w), rows = data$n))
+}
+
+# Floating-point operations that the linear model may cost.
+LINEAR_COST <- 2e11
+
+fewer_rows <- function(data, k) {
+  p <- data$p
+  m <- min(data$n, p)
+  cost <- if (data$missing) 60 * data$n * p * k^2 else if (m > 1000 && k > m / 10) 20 * m^3 else
+    0
+  if (cost <= LINEAR_COST) return(data)
+  rows <- if (data$missing) LINEAR_COST / (60 * p * k^2) else (LINEAR_COST / 20)^(1 / 3)
+  rows <- max(2L * k, 100L, as.integer(rows))
+  if (rows >= data$n) return(data)
+  kept <- unique(round(seq(1, data$n, length.out = rows)))
+  x <- data$x[kept, , drop = FALSE]
+  count <- summarise_columns(x)$count
+  if (all(count > 0)) data[c("x", "count", "n")] <- list(x, count, length(kept))
+  data
+}
+
+linear_complete <- function(data, k, sigma2) {
+  asked <- min(k, data$n)
+  eigen <- data_eigen(data, asked, choose_route(data$n, data$p, asked))
+  if (eigen$status == STATUS$not_converged) {
+    eigen <- data_eigen(data, asked, if (data$p <= data$n) "covariance" else "gram")
+  }
+  if (eigen$status != STATUS$ok) return(NULL)
+  zero <- max(data$n, data$p) * .Machine$double.eps * max(eigen$values, 0)
+  rank <- sum(eigen$values > zero)
+  rest <- eigen$trace - sum(eigen$values[seq_len(min(asked, length(eigen$values)))])
+  if (is.null(sigma2) && rank <= k && rest <= data$p * zero) k <- rank - 1L
+  if (k < 1) return(NULL)
+  eigen <- pad_eigen(eigen, data$p, k)
+  eigen$vectors <- eigen$vectors[, seq_len(k), drop = FALSE]
+  out <- solve_ppca(eigen, k, sigma2, data$u)
+  list(w = out$w, mu = numeric(data$p), sigma2 = out$sigma2, loglik = out$loglik,
+       values = eigen$values)
+}
+
+# By EM, to within a hundredth of a nat.
+linear_missing <- function(data, k, sigma2) {
+  control <- em_control(tol = 1e-3, maxit = 200, progress = FALSE)
+  fit <- tryCatch(suppressWarnings(solve_em_missing(data, k, sigma2, control)),
+                  elbo_error = function(e) NULL)
+  if (is.null(fit)) return(if (k > 1) linear_missing(data, k %/% 2L, sigma2))
+  list(w = fit$w, mu = (fit$mu - data$mu) * data$unit, sigma2 = fit$sigma2,
+       loglik = fit$loglik / data$n, values = fit$values)
+}
+
+# Mean log-likelihood of validation rows under the linear model, on the scale of the data.
+linear_validation <- function(linear, x, mu, jacobian) {
+  model <- linear$core
+  patterns <- .Call(C_missing_patterns, x)
+  out <- .Call(C_missing_posterior, x, mu + model$mu / linear$unit, linear$unit, patterns,
+               model$w, model$sigma2, FALSE, TRUE)
+  if (out$status != STATUS$ok) return(NA_real_)
+  mean(out$loglik + jacobian)
+}
