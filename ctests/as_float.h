@@ -9,6 +9,7 @@
 #define each_activate float_each_activate
 #define each_multiply float_each_multiply
 #define each_gather float_each_gather
+#define each_dequantise float_each_dequantise
 #define each_normals float_each_normals
 #define each_sample float_each_sample
 #define each_compare float_each_compare

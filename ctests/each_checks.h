@@ -231,9 +231,253 @@ static void columns_are_gathered_and_filled(void)
   with_each_kernel(check_gather_kernel);
 }
 
-/* ---- normal numbers ---------------------------------------------------- */
+/* ---- pixels ------------------------------------------------------------ */
 
 static const rng_key noise_key = {{20240607, 99}};
+static const double close_logit = sizeof(real) == 4 ? 5e-6 : 1e-12;
+
+/* x (p x n) of pixels, with missing cells where there is `fill`. */
+typedef struct {
+  size_t p, n;
+  each_pixels pixels;
+  real *x, *fill, *mu, *unit;
+} picture;
+
+static picture new_picture(size_t p, size_t n, double alpha, double levels, int holes)
+{
+  picture q = {.p = p, .n = n, .x = reals(p * n), .mu = normal_reals(p, 1.0),
+               .unit = normal_reals(p, 1.0)};
+  if (holes) q.fill = normal_reals(p, 1.0);
+  for (size_t i = 0; i < p * n; i++) {
+    q.x[i] = (real) (test_below(3) ? test_below((size_t) levels) :
+                     test_below(2) ? 0 : (size_t) levels - 1);
+    if (holes && test_below(3) == 0) q.x[i] = (real) NAN;
+  }
+  q.pixels = (each_pixels) {alpha, levels, q.mu, q.unit};
+  return q;
+}
+
+static void drop_picture(picture *q)
+{
+  free(q->x);
+  free(q->fill);
+  free(q->mu);
+  free(q->unit);
+}
+
+/* Of observation `row` of a picture. */
+static size_t wrong_pixels(const picture *q, uint32_t epoch, size_t row, const real *to,
+                           const real *seen, double jacobian)
+{
+  size_t bad = 0;
+  double sum = 0.0;
+  for (size_t j = 0; j < q->p; j++) {
+    double v = (double) q->x[j + row * q->p];
+    double u = expected_uniform(noise_key, epoch, (uint32_t) row, q->p, j);
+    logit_cell c = logit_of(v + u, q->pixels.alpha, q->pixels.levels);
+    double y = (c.y - (double) q->mu[j]) * (double) q->unit[j];
+    if (isnan(v)) bad += to[j] != q->fill[j];
+    else {
+      bad += !(fabs((double) to[j] - y) <= close_logit * (1.0 + fabs((double) q->unit[j])));
+      sum += c.log_slope;
+    }
+    if (seen) bad += seen[j] != (real) !isnan(v);
+  }
+  return bad + !near(jacobian, sum, close_sum);
+}
+
+static void check_dequantised(int kernel, extent e, size_t ld, int listed, int holes,
+                              double alpha, double levels)
+{
+  size_t p = e.rows, count = e.cols, first = 3, bad = 0;
+  picture q = new_picture(p, count + 5, alpha, levels, holes);
+  int *rows = any_rows(count, q.n);
+  real *one = NULL;
+  double *one_sum = NULL;
+  for (int threads = 1; threads <= 3; threads++) {
+    real *to = gapped(p, count, ld, 1.0), *seen = holes ? reals(p * count) : NULL;
+    double *jacobian = doubles(count);
+    each_dequantise(plan_of(kernel, threads), noise_key, 5, &q.pixels, p, count, q.x,
+                    listed ? rows : NULL, first, q.fill, to, ld, seen, jacobian);
+    bad += gaps_changed(p, count, ld, to);
+    for (size_t i = 0; i < count; i++)
+      bad += wrong_pixels(&q, 5, listed ? (size_t) rows[i] : first + i, to + i * ld,
+                          seen ? seen + i * p : NULL, jacobian[i]);
+    if (threads == 1) {
+      one = copy_reals(span(p, count, ld), to);
+      one_sum = copy_of(count, jacobian);
+    } else
+      for (size_t i = 0; i < count; i++)
+        bad += !same_reals(p, to + i * ld, one + i * ld) || jacobian[i] != one_sum[i];
+    free(to);
+    free(seen);
+    free(jacobian);
+  }
+  report(bad, "each_dequantise", kernel, p, count);
+  free(one);
+  free(one_sum);
+  free(rows);
+  drop_picture(&q);
+}
+
+static void check_dequantise_kernel(int kernel)
+{
+  static const double alphas[] = {1e-6, 0.05, 0.499}, levels[] = {256.0, 2.0, 65536.0};
+  for (size_t i = 0; i < EXTENTS; i++)
+    for (int way = 0; way < 4; way++)
+      check_dequantised(kernel, extent_of(i), extent_of(i).rows + (i + 1) % 3, way % 2,
+                        way / 2, alphas[i % 3], levels[i / 3 % 3]);
+}
+
+static void pixels_are_spread_and_put_on_the_line(void)
+{
+  with_each_kernel(check_dequantise_kernel);
+}
+
+/* Without mean and unit, each pixel `v`. */
+static void spread(int kernel, rng_key key, uint32_t epoch, size_t first, double alpha,
+                   double levels, double v, size_t p, size_t n, real *to)
+{
+  real *mu = reals(p), *unit = reals(p), *x = reals(p * (first + n));
+  double *jacobian = doubles(n);
+  for (size_t j = 0; j < p; j++) {
+    mu[j] = 0;
+    unit[j] = 1;
+  }
+  for (size_t i = 0; i < p * (first + n); i++) x[i] = (real) v;
+  each_pixels pixels = {alpha, levels, mu, unit};
+  each_dequantise(plan_of(kernel, 2), key, epoch, &pixels, p, n, x, NULL, first, NULL, to, p,
+                  NULL, jacobian);
+  free(mu);
+  free(unit);
+  free(x);
+  free(jacobian);
+}
+
+/* The ends: nothing is infinite however small alpha, and the least and the greatest level
+ * spread as wide as they ought to. With u = 2^-24 m, m of 1, 3, .., 2^24 - 1, the logit of
+ * level 0 is never below log of 2^-24 / levels, but among 10^6 it comes near 10^-6 /
+ * levels; likewise at the other end, where 1 - a would have been rounded away. */
+static void check_ends(int kernel)
+{
+  enum { P = 1000, N = 1000, ALL = P * N };
+  real *y = reals(ALL);
+  for (int end = 0; end < 2; end++) {
+    double least = INFINITY, most = -INFINITY;
+    spread(kernel, noise_key, 1, 0, 1e-300, 256.0, end ? 255.0 : 0.0, P, N, y);
+    for (size_t i = 0; i < ALL; i++) {
+      double distance = end ? (double) -y[i] : (double) y[i];
+      least = fmin(least, distance);
+      most = fmax(most, distance);
+    }
+    CHECK(least >= log(0x1p-24 / 256.0) - 1e-5 && least < log(1e-5 / 256.0));
+    CHECK(most <= log(1.0 / 255.0) + 1e-5 && most > log(1.0 / 255.0) - 1e-4);
+  }
+  free(y);
+}
+
+static void the_ends_are_finite_and_wide(void)
+{
+  with_each_kernel(check_ends);
+}
+
+/* In another order, one by one, or in the midst of others: the same bits. */
+static void check_pixel_order(int kernel)
+{
+  enum { P = 37, N = 120 };
+  gemm_plan plan = plan_of(kernel, 2);
+  picture q = new_picture(P, N, 1e-6, 256.0, 1);
+  real *all = reals(P * N), *turned = reals(P * N), *alone = reals(P), *seen = reals(P * N);
+  double jacobian[N], other[N], single;
+  int rows[N];
+  size_t bad = 0;
+  for (int i = 0; i < N; i++) rows[i] = (i * 7 + 3) % N;
+  each_dequantise(plan, noise_key, 9, &q.pixels, P, N, q.x, NULL, 0, q.fill, all, P, seen,
+                  jacobian);
+  each_dequantise(plan, noise_key, 9, &q.pixels, P, N, q.x, rows, 0, q.fill, turned, P, seen,
+                  other);
+  for (size_t i = 0; i < N; i++) {
+    const real *own = all + (size_t) rows[i] * P;
+    each_dequantise(plan, noise_key, 9, &q.pixels, P, 1, q.x, NULL, (size_t) rows[i], q.fill,
+                    alone, P, seen, &single);
+    bad += !same_reals(P, turned + i * P, own) + !same_reals(P, alone, own);
+    bad += (other[i] != jacobian[rows[i]]) + (single != jacobian[rows[i]]);
+  }
+  report(bad, "order of each_dequantise", kernel, P, N);
+  free(all);
+  free(turned);
+  free(alone);
+  free(seen);
+  drop_picture(&q);
+}
+
+static void pixels_do_not_depend_on_the_batch(void)
+{
+  with_each_kernel(check_pixel_order);
+}
+
+/* u from the logit of pixel 0 of two levels: a = 1/4 + u/4. */
+static double *uniforms(int kernel, rng_key key, uint32_t epoch, size_t first, size_t p,
+                        size_t n)
+{
+  real *y = reals(p * n);
+  double *u = doubles(p * n);
+  spread(kernel, key, epoch, first, 0.25, 2.0, 0.0, p, n, y);
+  for (size_t i = 0; i < p * n; i++) u[i] = 4.0 / (1.0 + exp(-(double) y[i])) - 1.0;
+  free(y);
+  return u;
+}
+
+/* Their correlation is 0, and pairs fill 16 x 16 bins evenly, within five standard
+ * errors. */
+static void check_unrelated(size_t n, const double *a, const double *b)
+{
+  double sum = 0.0, square = 0.0, expected = (double) n / 256.0, bins[256] = {0};
+  for (size_t i = 0; i < n; i++) {
+    sum += 12.0 * (a[i] - 0.5) * (b[i] - 0.5);
+    int x = (int) (16.0 * a[i]), y = (int) (16.0 * b[i]);
+    bins[(x > 15 ? 15 : x) + 16 * (y > 15 ? 15 : y)]++;
+  }
+  for (int i = 0; i < 256; i++) square += pow(bins[i] - expected, 2.0) / expected;
+  CHECK_NEAR(sum / (double) n, 0.0, 5.0 / sqrt((double) n));
+  CHECK(fabs(square - 255.0) < 5.0 * sqrt(2.0 * 255.0));
+}
+
+static void check_uniforms(int kernel)
+{
+  enum { P = 100, N = 10000, ALL = P * N, BLOCKS = 25 };
+  double *u = uniforms(kernel, noise_key, 1, 0, P, N), bins[100] = {0}, m[3] = {0};
+  double square = 0.0, root = sqrt((double) ALL);
+  rng_key others[2] = {{{20240608, 99}}, {{20240607, 98}}};
+  for (size_t i = 0; i < ALL; i++) {
+    int bin = (int) (100.0 * u[i]);
+    bins[bin > 99 ? 99 : bin]++;
+    m[1] += u[i] / ALL;
+    m[2] += (u[i] - 0.5) * (u[i] - 0.5) / ALL;
+    if (!(u[i] > -1e-5 && u[i] < 1.0 + 1e-5)) square = INFINITY;
+  }
+  for (int i = 0; i < 100; i++) square += pow(bins[i] - ALL / 100.0, 2.0) / (ALL / 100.0);
+  CHECK(fabs(square - 99.0) < 5.0 * sqrt(2.0 * 99.0));
+  CHECK_NEAR(m[1], 0.5, 5.0 / sqrt(12.0) / root);
+  CHECK_NEAR(m[2] - 1.0 / 12.0, 0.0, 5.0 * sqrt(1.0 / 80.0 - 1.0 / 144.0) / root);
+  check_unrelated(ALL - 1, u, u + 1);            /* the next feature, */
+  check_unrelated(ALL - P, u, u + P);            /* the next observation, */
+  check_unrelated(ALL - BLOCKS, u, u + BLOCKS);  /* the next word of the same block */
+  for (int i = 0; i < 4; i++) {
+    double *v = uniforms(kernel, i < 2 ? others[i] : noise_key, i == 2 ? 2 : 1,
+                         i == 3 ? N : 0, P, N);
+    check_unrelated(ALL, u, v);
+    free(v);
+  }
+  free(u);
+}
+
+static void noise_of_pixels_is_uniform(void)
+{
+  with_each_kernel(check_uniforms);
+}
+
+/* ---- normal numbers ---------------------------------------------------- */
 
 static void check_numbers(int kernel, size_t k, size_t count, int listed)
 {
@@ -901,6 +1145,9 @@ static void check_nothing(int kernel)
   each_activate(plan, ACTIVATION_TANH, 0, 3, none, 1, none);
   each_multiply(plan, 0, none, none);
   each_gather(plan, 2, 0, none, NULL, 0, none, none, 2, none);
+  each_pixels pixels = {0.25, 2.0, none, none};
+  each_dequantise(plan, noise_key, 0, &pixels, 2, 0, none, NULL, 0, none, none, 2, none,
+                  NULL);
   each_normals(plan, noise_key, 0, NULL, 0, 0, 3, 0, none);
   each_sample(plan, 2, 0, none, none, none, none, none, 3);
   each_compare(plan, 2, 0, 0, none, 2, none, noise, none, none, NULL, NULL, NULL);
@@ -918,7 +1165,9 @@ static void nothing_is_a_count(void)
 
 #define EACH_CHECKS                                                               \
   activations_are_their_definitions, activations_have_their_limits, products_are_exact, \
-  columns_are_gathered_and_filled, normals_of_known_words,                         \
+  columns_are_gathered_and_filled, pixels_are_spread_and_put_on_the_line,          \
+  the_ends_are_finite_and_wide, pixels_do_not_depend_on_the_batch,                 \
+  noise_of_pixels_is_uniform, normals_of_known_words,                              \
   normals_are_those_of_their_counters,                                             \
   normals_do_not_depend_on_the_batch, normals_of_other_addresses_are_others,       \
   normals_are_normal, latents_are_sampled, slopes_of_latents_are_differences,      \

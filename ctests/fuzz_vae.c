@@ -60,6 +60,18 @@ static vae_training draw_training(int wild)
     .key = {{(uint32_t) test_bits(), (uint32_t) test_bits()}}};
 }
 
+/* Pixels in place of the data, and with wild ones what is no pixel, too. */
+static void spread_pixels(problem *q, int wild)
+{
+  static const double alphas[] = {1e-6, 0.05, 0.4999, 1e-300}, levels[] = {256.0, 2.0, 0x1p24};
+  size_t cells = q->net.shape.p * q->all;
+  make_pixels(q, alphas[test_below(4)], levels[test_below(3)]);
+  for (size_t i = 0; wild && i < cells; i++)
+    if (test_below(4) == 0) q->x[i] = draw_real(wild);
+  q->batch.key = (rng_key) {{(uint32_t) test_bits(), (uint32_t) test_bits()}};
+  q->batch.epoch = (uint32_t) test_bits();
+}
+
 static problem draw_problem(const vae_shape *s, const vae_training *set, wildness wild)
 {
   size_t n = 1 + test_below(20);
@@ -71,6 +83,7 @@ static problem draw_problem(const vae_shape *s, const vae_training *set, wildnes
     q.theta[i] = wild.theta == 0 ? q.theta[i] * tame : draw_real(wild.theta);
   for (size_t i = 0; wild.x && i < s->p * q.all; i++)
     if (!isnan((double) q.x[i])) q.x[i] = draw_real(wild.x);
+  if (test_below(3) == 0) spread_pixels(&q, wild.x);
   for (size_t i = 0; wild.x && i < s->c * q.all; i++) q.condition[i] = draw_real(wild.x);
   return q;
 }
@@ -121,10 +134,10 @@ static int check_epoch(const problem *q, const vae_training *set, int tame)
 /* Any NaN is like any other. */
 static int same_terms(const vae_terms *a, const vae_terms *b)
 {
-  const double x[] = {a->reconstruction, a->kl, a->objective, a->s2, a->floored};
-  const double y[] = {b->reconstruction, b->kl, b->objective, b->s2, b->floored};
+  const double x[] = {a->reconstruction, a->kl, a->objective, a->s2, a->floored, a->jacobian};
+  const double y[] = {b->reconstruction, b->kl, b->objective, b->s2, b->floored, b->jacobian};
   int ok = 1;
-  for (int i = 0; i < 5; i++) ok = ok && (x[i] == y[i] || (isnan(x[i]) && isnan(y[i])));
+  for (int i = 0; i < 6; i++) ok = ok && (x[i] == y[i] || (isnan(x[i]) && isnan(y[i])));
   return ok;
 }
 
@@ -145,7 +158,8 @@ static int check_gradient(problem *q, int kernel, int tame)
       reference_result to = {.sides = 0};
       run_reference(&r, &to);
       ok = ok && near(t.objective, to.terms.objective, 1e-3) &&
-        near(t.kl, to.terms.kl, 1e-3) && near(t.s2, to.terms.s2, 1e-3);
+        near(t.kl, to.terms.kl, 1e-3) && near(t.s2, to.terms.s2, 1e-3) &&
+        near(t.jacobian, to.terms.jacobian, 1e-5);
       drop_reference(&r);
     }
   }
@@ -162,20 +176,21 @@ static int check_answers(problem *q, const vae_training *set, int tame)
   size_t n = q->data.n, m = q->batch.n, samples = set->model.samples, most = n > m ? n : m;
   double *reconstruction = doubles(most), *kl = doubles(most), *weighted = doubles(most);
   double *error = doubles(s->p), *kl_j = doubles(s->k), *mean = doubles(s->k * most);
-  double *d = doubles(s->k * most);
+  double *d = doubles(s->k * most), *jacobian = doubles(most);
   real *work = reals(vae_epoch_work(&q->net, set->batch, samples));
   double *sums = doubles(vae_epoch_sums(&q->net, set->batch, samples));
   vae_training with = *set;
-  vae_observed to = {reconstruction, kl, weighted, test_below(2) ? error : NULL};
+  vae_observed to = {reconstruction, kl, weighted, test_below(2) ? error : NULL,
+                     jacobian};
   with.model.plan = exact_plan((int) set->model.plan.kernel, 2);
   for (size_t f = 0; f < s->p; f++) error[f] = 0.0;
   vae_terms t = vae_evaluate(&q->net, q->theta, &q->data, 3, &with, &to, kl_j, work, sums);
-  vae_posterior(&q->net, q->theta, &q->data, &with, mean, d, work, sums);
+  vae_posterior(&q->net, q->theta, &q->data, 3, &with, mean, d, work, sums);
   int ok = 1;
   if (tame) {
     ok = ok && isfinite(t.objective) && all_finite(n, reconstruction) &&
       all_finite(n, kl) &&
-      all_finite(n, weighted) && all_finite(s->p, error) && all_finite(s->k * n, mean);
+      all_finite(n, weighted) && all_finite(n, jacobian) && all_finite(s->p, error) && all_finite(s->k * n, mean);
     for (size_t i = 0; i < s->k * n; i++) ok = ok && d[i] > 0.0;
   }
   free(work);
@@ -187,7 +202,8 @@ static int check_answers(problem *q, const vae_training *set, int tame)
   t = vae_observe(&q->net, q->theta, &q->batch, &with.model, &to, kl_j, work, sums);
   vae_encode(&q->net, q->theta, &q->batch, &with.model, mean, d, work, sums);
   ok = ok && (!tame || (isfinite(t.objective) && all_finite(m, weighted)));
-  double *const all[] = {reconstruction, kl, weighted, error, kl_j, mean, d, sums};
+  double *const all[] = {reconstruction, kl, weighted, error, kl_j, mean, d, sums,
+                         jacobian};
   for (size_t i = 0; i < sizeof all / sizeof *all; i++) free(all[i]);
   free(work);
   return ok;

@@ -90,6 +90,7 @@ static void gradients_of_every_kind(void)
                   floors[kind / 16 % 9 / 3]};
     if (kind % 11 == 0) how.floor = 3.0;
     problem q = new_problem(&s, &how);
+    if (kind % 5 == 2) make_pixels(&q, kind % 2 ? 1e-6 : 0.05, 256.0);
     check_layout(&q.net);
     if (kind % 3) q.set.free_bits = kind % 3 == 1 ? some_free_bits(&q) : 50.0;
     check_problem(&q, tight, by_differences);
@@ -224,8 +225,8 @@ static void a_deep_net_by_hand(void)
   double kl;
   real gradient[24], *work = reals(vae_work(&n.net, 1, 2));
   double *sums = doubles(vae_sums(1, 2));
-  vae_data data = {1, n.x, n.fill, n.condition};
-  vae_batch batch = {&data, NULL, 0, 1, n.noise};
+  vae_data data = {1, n.x, n.fill, n.condition, NULL};
+  vae_batch batch = {.data = &data, .n = 1, .noise = n.noise};
   vae_settings set = {2.0, 0.0, -30.0, 2, plan_for(gemm_best(), 1)};
   vae_terms t = vae_gradient(&n.net, n.theta, &batch, &set, &kl, gradient, work, sums);
   CHECK_NEAR(t.reconstruction, -0.25 * log_2 - 0.25 - 0.5 * log_two_pi, 1e-14);
@@ -244,18 +245,19 @@ static void an_observation_by_hand(void)
 {
   tiny n = tiny_net();
   double kl_j, reconstruction, kl, weighted, error[2] = {10.0, 20.0}, mean, d, g[2], s2[2];
+  double jacobian = NAN;
   double z = 1.0, *sums = doubles(vae_sums(1, 2));
   real *work = reals(vae_work(&n.net, 1, 2));
-  vae_data data = {1, n.x, n.fill, n.condition};
-  vae_batch batch = {&data, NULL, 0, 1, n.noise};
+  vae_data data = {1, n.x, n.fill, n.condition, NULL};
+  vae_batch batch = {.data = &data, .n = 1, .noise = n.noise};
   vae_settings set = {2.0, 0.0, -30.0, 2, plan_for(gemm_best(), 1)};
-  vae_observed to = {&reconstruction, &kl, &weighted, error};
+  vae_observed to = {&reconstruction, &kl, &weighted, error, &jacobian};
   vae_observe(&n.net, n.theta, &batch, &set, &to, &kl_j, work, sums);
   CHECK_NEAR(reconstruction, -0.25 * log(2.0) - 0.25 - 0.5 * log_two_pi, 1e-14);
   CHECK_NEAR(kl, 0.125, 1e-15);
   CHECK_NEAR(weighted, -0.5 * log_two_pi - 0.375 + log(0.5 * (1.0 + sqrt(0.5))), 1e-14);
   CHECK_NEAR(error[0], 10.5, 1e-14);
-  CHECK(error[1] == 20.0);
+  CHECK(error[1] == 20.0 && jacobian == 0.0);
   vae_encode(&n.net, n.theta, &batch, &set, &mean, &d, work, sums);
   CHECK_NEAR(mean, 0.5, 1e-15);
   CHECK_NEAR(d, 1.0, 1e-15);
@@ -295,14 +297,14 @@ static void free_bits_by_hand(void)
 /* ---- what the model says ----------------------------------------------- */
 
 typedef struct {
-  double *m, *d, *g, *log_s2, *reconstruction, *kl, *weighted, *error;
+  double *m, *d, *g, *log_s2, *reconstruction, *kl, *weighted, *error, *jacobian;
 } answers;
 
 static answers new_answers(const vae_shape *s, size_t n, size_t samples)
 {
   answers a = {doubles(s->k * n), doubles(s->k * n), doubles(s->p * n * samples),
                doubles(s->p * n * samples), doubles(n), doubles(n), doubles(n),
-               doubles(s->p)};
+               doubles(s->p), doubles(n)};
   for (size_t f = 0; f < s->p; f++) a.error[f] = (double) f;
   return a;
 }
@@ -310,7 +312,7 @@ static answers new_answers(const vae_shape *s, size_t n, size_t samples)
 static void drop_answers(answers *a)
 {
   double *const all[] = {a->m, a->d, a->g, a->log_s2, a->reconstruction, a->kl, a->weighted,
-                         a->error};
+                         a->error, a->jacobian};
   for (size_t i = 0; i < sizeof all / sizeof *all; i++) free(all[i]);
 }
 
@@ -331,7 +333,7 @@ static void check_observed(problem *q, int kernel, const reference_result *to,
   real *work = reals(vae_work(&q->net, n, samples));
   q->set.plan = plan_for((enum gemm_kernel) kernel, 2);
   q->batch.data = &q->data;
-  vae_observed by = {a.reconstruction, a.kl, a.weighted, a.error};
+  vae_observed by = {a.reconstruction, a.kl, a.weighted, a.error, a.jacobian};
   vae_terms t = vae_observe(&q->net, q->theta, &q->batch, &q->set, &by, kl_j, work, sums);
   bad += !near(t.objective, to->terms.objective, tight) + !near(t.s2, to->terms.s2, tight) +
     !near(t.reconstruction, to->terms.reconstruction, tight) +
@@ -339,7 +341,8 @@ static void check_observed(problem *q, int kernel, const reference_result *to,
   bad += far_apart(s->k, kl_j, to->kl_j);
   bad += far_apart(n, a.reconstruction, r->reconstruction);
   bad += far_apart(n, a.kl, r->kl) + far_apart(n, a.weighted, r->weighted);
-  bad += far_apart(s->p, a.error, r->error);
+  bad += far_apart(s->p, a.error, r->error) + far_apart(n, a.jacobian, r->jacobian);
+  bad += !near(t.jacobian, to->terms.jacobian, tight);
   by.error = NULL;
   vae_terms again = vae_observe(&q->net, q->theta, &q->batch, &q->set, &by, kl_j, work,
                                 sums);
@@ -388,10 +391,12 @@ static void observations_are_described(void)
     recipe how = {1 + test_below(9), 1 + test_below(5), kind / 2 % 2, kind / 8 % 2, 0.7,
                   0.2, kind % 5 ? -30.0 : 0.1};
     problem q = new_problem(&s, &how);
+    if (kind % 7 > 4) make_pixels(&q, 1e-6, kind % 3 ? 256.0 : 2.0);
     answers a = new_answers(&s, how.n, how.samples);
     reference r = reference_of(&q);
     reference_result to = {.m = a.m, .d = a.d, .reconstruction = a.reconstruction,
-                           .kl = a.kl, .weighted = a.weighted, .error = a.error};
+                           .kl = a.kl, .weighted = a.weighted, .error = a.error,
+                           .jacobian = a.jacobian};
     run_reference(&r, &to);
     int kernel = kind % ((int) gemm_best() + 1);
     check_observed(&q, kernel, &to, &a);
@@ -411,13 +416,13 @@ static void exact_posteriors_give_the_likelihood(void)
     for (double s2 = 1e-4; s2 < 1e5; s2 *= 30.0) {
       vae_shape s = {.p = 1, .k = 1, .shared_d = 1, .noise = VAE_NOISE_SHARED};
       problem q = new_problem(&s, &(recipe) {5, 4, 0, 0, 1.0, 0.0, -30.0});
-      double b = 0.3, v = w * w + s2, kl_j, reconstruction[5], kl[5], weighted[5];
+      double b = 0.3, v = w * w + s2, kl_j, reconstruction[5], kl[5], weighted[5], jacobian[5];
       double theta[] = {w / v, -b * w / v, log(s2 / v), w, b, log(s2)};
       double *sums = doubles(vae_sums(5, 4));
       real *work = reals(vae_work(&q.net, 5, 4));
       memcpy(q.theta, theta, sizeof theta);
       q.batch.data = &q.data;
-      vae_observed to = {reconstruction, kl, weighted, NULL};
+      vae_observed to = {reconstruction, kl, weighted, NULL, jacobian};
       q.set.plan = plan_for(gemm_best(), 1);
       vae_observe(&q.net, q.theta, &q.batch, &q.set, &to, &kl_j, work, sums);
       for (int i = 0; i < 5; i++) {
@@ -437,10 +442,11 @@ static void missing_cells_do_not_count(void)
   vae_shape s = {.p = 3, .k = 2, .noise = VAE_NOISE_FEATURE,
                  .encoder = {1, {4}, {ACTIVATION_TANH}}};
   problem q = new_problem(&s, &(recipe) {2, 1, 1, 0, 1.0, 0.0, -30.0});
-  double kl_j[2], reconstruction[2], kl[2], weighted[2], *sums = doubles(vae_sums(2, 1));
+  double kl_j[2], reconstruction[2], kl[2], weighted[2], jacobian[2];
+  double *sums = doubles(vae_sums(2, 1));
   real *work = reals(vae_work(&q.net, 2, 1)), *gradient = reals(q.net.size);
   for (size_t i = 0; i < 3 * q.all; i++) q.x[i] = NAN;
-  vae_observed to = {reconstruction, kl, weighted, NULL};
+  vae_observed to = {reconstruction, kl, weighted, NULL, jacobian};
   q.batch.data = &q.data;
   q.set.plan = plan_for(gemm_best(), 1);
   vae_terms t = vae_observe(&q.net, q.theta, &q.batch, &q.set, &to, kl_j, work, sums);

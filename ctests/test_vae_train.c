@@ -50,7 +50,7 @@ static vae_progress plain_epoch(const problem *q, const vae_training *set, uint3
       for (size_t i = 0; i < m; i++)               /* one observation at a time */
         each_normals(with.model.plan, set->key, epoch, NULL, (size_t) order[first + i],
                      (uint32_t) s, k, 1, noise + (i + s * m) * k);
-    vae_batch batch = {&q->data, order + first, 0, m, noise};
+    vae_batch batch = {&q->data, order + first, 0, m, noise, set->key, epoch};
     vae_terms t = vae_gradient(&q->net, at->theta, &batch, &with.model, kl_j, gradient,
                                work, sums);
     if (set->decay > 0.0)
@@ -65,6 +65,7 @@ static vae_progress plain_epoch(const problem *q, const vae_training *set, uint3
     p.terms.objective += share_of * t.objective;
     p.terms.reconstruction += share_of * t.reconstruction;
     p.terms.kl += share_of * t.kl;
+    p.terms.jacobian += share_of * t.jacobian;
     p.terms.cells += t.cells;
     p.terms.s2 += t.cells * t.s2;
     p.terms.floored += t.cells * t.floored;
@@ -91,6 +92,7 @@ static void check_progress(const vae_progress *a, const vae_progress *b, double 
   CHECK_NEAR(a->terms.kl, b->terms.kl, tol);
   CHECK_NEAR(a->terms.s2, b->terms.s2, tol);
   CHECK_NEAR(a->terms.floored, b->terms.floored, tol);
+  CHECK_NEAR(a->terms.jacobian, b->terms.jacobian, tol);
   CHECK_NEAR(a->gradient_norm, b->gradient_norm, tol);
 }
 
@@ -113,6 +115,7 @@ static void an_epoch_is_its_batches(void)
     vae_shape s = usual_shape(kind);
     problem q = new_problem(&s, &(recipe) {15, 1 + (size_t) kind % 3, kind / 3 % 2, 0,
                                            1.2, 0.05, kind % 5 ? -20.0 : 0.0});
+    if (kind % 7 > 4) make_pixels(&q, 0.01, 256.0);
     vae_training set = training_of(&q, batches[kind % 5]);
     set.model.plan.kernel = (enum gemm_kernel) (kind % ((int) gemm_best() + 1));
     set.climb.kind = (enum optimiser_kind) (kind / 2 % 2);
@@ -133,7 +136,7 @@ static void an_epoch_is_its_batches(void)
   }
 }
 
-/* Of m rows, from `rows` or the first, with noise from Philox's words; free the noise. */
+/* Of m rows, from `rows` or the first, with noise from Philox's words. */
 static reference foreign_reference(const problem *q, const vae_training *set,
                                    uint32_t epoch, const int *rows, size_t m)
 {
@@ -144,11 +147,20 @@ static reference foreign_reference(const problem *q, const vae_training *set,
     noise[i] = expected_normal(set->key, epoch, (uint32_t) row, (uint32_t) (column / m),
                                k, i % k);
   }
+  shown_data shown = show_data(q, set->key, epoch);
   return (reference) {
-    .shape = &q->net.shape, .theta = q->theta, .x = q->x, .fill = q->fill,
+    .shape = &q->net.shape, .theta = q->theta, .x = shown.x, .jacobian = shown.jacobian,
+    .fill = q->fill,
     .condition = q->condition, .noise = noise, .rows = rows, .n = m,
     .samples = samples, .beta = set->model.beta, .free_bits = set->model.free_bits,
     .floor = set->model.floor};
+}
+
+static void drop_foreign(reference *r)
+{
+  free((double *) r->x);
+  free((double *) r->jacobian);
+  free((double *) r->noise);
 }
 
 /* Nothing from the engine: two epochs of 7 observations in batches of 3, 3 and 1. */
@@ -170,7 +182,7 @@ static void foreign_epoch(const problem *q, const vae_training *set, uint32_t ep
       gradient[i] = reference_slope(&r, at->theta, i, to.sides, &blur);
     }
     naive_climb(&set->climb, gradient, at);
-    free((double *) r.noise);
+    drop_foreign(&r);
     free(gradient);
   }
 }
@@ -178,13 +190,14 @@ static void foreign_epoch(const problem *q, const vae_training *set, uint32_t ep
 static void an_epoch_is_what_it_should_be(void)
 {
   test_seed(2);
-  for (int kind = 0; kind < 6; kind++) {
+  for (int kind = 0; kind < 9; kind++) {
     vae_shape s = {.p = 3, .k = 2, .c = (size_t) kind % 2,
                    .noise = (enum vae_noise) (kind % 3),
                    .encoder = {1, {2}, {ACTIVATION_TANH}},
                    .decoder = {1, {3}, {ACTIVATION_SILU}}};
-    problem q = new_problem(&s, &(recipe) {2, 1 + (size_t) kind % 2, kind / 3, 0, 0.8,
-                                           0.0, -20.0});
+    problem q = new_problem(&s, &(recipe) {2, 1 + (size_t) kind % 2, kind / 3 == 1, 0,
+                                           0.8, 0.0, -20.0});
+    if (kind > 4) make_pixels(&q, 1e-6, 256.0);
     vae_training set = training_of(&q, 3);
     set.climb = (optimiser) {kind % 2 ? OPTIMISER_SGD : OPTIMISER_ADAM, 0.02, 0.5,
                              kind / 2 % 2 ? 1.0 : INFINITY};
@@ -243,11 +256,12 @@ static void the_state_is_all_there_is(void)
 static void threads_change_no_bit(void)
 {
   test_seed(4);
-  for (int kind = 0; kind < 2; kind++) {
-    vae_shape s = {.p = 66, .k = 10, .noise = kind ? VAE_NOISE_NETWORK : VAE_NOISE_SHARED,
+  for (int kind = 0; kind < 3; kind++) {
+    vae_shape s = {.p = 66, .k = 10, .noise = kind == 1 ? VAE_NOISE_NETWORK : VAE_NOISE_SHARED,
                    .encoder = {2, {80, 130}, {ACTIVATION_RELU, ACTIVATION_SOFTPLUS}},
                    .decoder = {1, {90}, {ACTIVATION_TANH}}};
-    problem q = new_problem(&s, &(recipe) {565, 1, kind, 0, 1.0, 0.0, -20.0});
+    problem q = new_problem(&s, &(recipe) {565, 1, kind > 0, 0, 1.0, 0.0, -20.0});
+    if (kind == 2) make_pixels(&q, 1e-6, 256.0);
     climber first = {0};
     for (int kernel = GEMM_PORTABLE; kernel <= (int) gemm_best(); kernel++) {
       vae_training set = training_of(&q, 256);
@@ -279,7 +293,7 @@ static void threads_change_no_bit(void)
 /* ---- evaluation -------------------------------------------------------- */
 
 typedef struct {
-  double *reconstruction, *kl, *weighted, *error, *kl_j, *mean, *d;
+  double *reconstruction, *kl, *weighted, *error, *kl_j, *mean, *d, *jacobian;
   vae_terms terms;
 } answers;
 
@@ -287,7 +301,7 @@ static answers new_answers(const problem *q)
 {
   size_t n = q->data.n, p = q->net.shape.p, k = q->net.shape.k;
   answers a = {doubles(n), doubles(n), doubles(n), doubles(p), doubles(k), doubles(k * n),
-               doubles(k * n), {.kl = 0.0}};
+               doubles(k * n), doubles(n), {.kl = 0.0}};
   for (size_t f = 0; f < p; f++) a.error[f] = 3.0;
   return a;
 }
@@ -299,9 +313,9 @@ static answers ask(const problem *q, const vae_training *set)
   double *sums = doubles(vae_epoch_sums(&q->net, set->batch, set->model.samples));
   vae_training with = *set;
   with.model.plan = plan_for(set->model.plan.kernel, set->model.plan.threads);
-  vae_observed to = {a.reconstruction, a.kl, a.weighted, a.error};
+  vae_observed to = {a.reconstruction, a.kl, a.weighted, a.error, a.jacobian};
   a.terms = vae_evaluate(&q->net, q->theta, &q->data, 4, &with, &to, a.kl_j, work, sums);
-  vae_posterior(&q->net, q->theta, &q->data, &with, a.mean, a.d, work, sums);
+  vae_posterior(&q->net, q->theta, &q->data, 4, &with, a.mean, a.d, work, sums);
   CHECK(spilled() == 0);
   free(work);
   free(sums);
@@ -311,7 +325,7 @@ static answers ask(const problem *q, const vae_training *set)
 static void drop_answers(answers *a)
 {
   double *const all[] = {a->reconstruction, a->kl, a->weighted, a->error, a->kl_j,
-                         a->mean, a->d};
+                         a->mean, a->d, a->jacobian};
   for (size_t i = 0; i < sizeof all / sizeof *all; i++) free(all[i]);
 }
 
@@ -322,7 +336,10 @@ static void check_answers(const problem *q, const answers *a, const answers *b, 
     CHECK(same_doubles(n, a->reconstruction, b->reconstruction));
     CHECK(same_doubles(n, a->kl, b->kl) && same_doubles(n, a->weighted, b->weighted));
     CHECK(same_doubles(k * n, a->mean, b->mean) && same_doubles(k * n, a->d, b->d));
+    CHECK(same_doubles(n, a->jacobian, b->jacobian));
   }
+  CHECK_NEAR(gap(n, a->jacobian, b->jacobian), 0.0, 1e-12);
+  CHECK_NEAR(a->terms.jacobian, b->terms.jacobian, 1e-12);
   CHECK_NEAR(gap(n, a->reconstruction, b->reconstruction), 0.0, 1e-6);
   CHECK_NEAR(gap(n, a->weighted, b->weighted), 0.0, 1e-6);
   CHECK_NEAR(gap(p, a->error, b->error), 0.0, bits ? 1e-13 : 1e-6);
@@ -337,11 +354,12 @@ static answers ask_reference(const problem *q, const vae_training *set)
   answers a = new_answers(q);
   reference r = foreign_reference(q, set, 4, NULL, q->data.n);
   reference_result to = {.reconstruction = a.reconstruction, .kl = a.kl,
-                         .weighted = a.weighted, .error = a.error, .m = a.mean, .d = a.d};
+                         .weighted = a.weighted, .error = a.error, .m = a.mean, .d = a.d,
+                         .jacobian = a.jacobian};
   run_reference(&r, &to);
   memcpy(a.kl_j, to.kl_j, q->net.shape.k * sizeof *a.kl_j);
   a.terms = to.terms;
-  free((double *) r.noise);
+  drop_foreign(&r);
   return a;
 }
 
@@ -353,6 +371,7 @@ static void an_evaluation_does_not_depend_on_batches(void)
     vae_shape s = usual_shape(kind);
     problem q = new_problem(&s, &(recipe) {24, 1 + (size_t) kind % 3, kind / 2 % 2, 0,
                                            1.0, 0.0, kind % 4 ? -20.0 : 0.1});
+    if (kind % 5 > 2) make_pixels(&q, 1e-6, 256.0);
     vae_training set = training_of(&q, 1);
     set.model.plan.kernel = (enum gemm_kernel) (kind % ((int) gemm_best() + 1));
     answers one = ask(&q, &set), plain = ask_reference(&q, &set);

@@ -7,6 +7,7 @@
 
 #include "activations.h"
 #include "climber.h"
+#include "noise_reference.h"
 #include "vae_train.h"
 
 /* Nothing in a reference is wider. */
@@ -77,6 +78,7 @@ typedef struct {
   const vae_shape *shape;
   const double *theta;
   const double *x, *fill, *condition, *noise;     /* as in vae_data and vae_batch */
+  const double *jacobian;     /* of each observation of the data, or NULL */
   const int *rows;
   size_t first, n, samples;
   double beta, free_bits, floor;
@@ -91,7 +93,7 @@ typedef struct {
   double kl_j[WIDEST];
   double *m, *d;                                  /* k x n */
   double *g, *log_s2;                             /* p x draws */
-  double *reconstruction, *kl, *weighted;         /* n */
+  double *reconstruction, *kl, *weighted, *jacobian;    /* n */
   double *error;                                  /* p, added to */
   uint64_t sides;             /* differs if any corner was passed on its other side */
 } reference_result;
@@ -247,6 +249,9 @@ static inline void observe_one(const reference *r, size_t i, reference_result *t
   if (to->reconstruction) to->reconstruction[i] = mean;
   if (to->kl) to->kl[i] = kl;
   if (to->weighted) to->weighted[i] = log_mean_exp(r->samples, weight);
+  double jacobian = r->jacobian ? r->jacobian[row_of(r, i)] : 0.0;
+  to->terms.jacobian += jacobian / (double) r->n;
+  if (to->jacobian) to->jacobian[i] = jacobian;
 }
 
 /* Fills the terms and what else of `to` is not NULL. */
@@ -294,6 +299,7 @@ typedef struct {
   vae_settings set;
   real *theta, *x, *fill, *condition, *noise;
   int *rows;
+  each_pixels *pixels;
 } problem;
 
 static inline problem new_problem(const vae_shape *s, const recipe *how)
@@ -309,15 +315,56 @@ static inline problem new_problem(const vae_shape *s, const recipe *how)
       if (test_below(3) == 0) q.x[i] = (real) NAN;
   }
   if (how->listed) q.rows = any_rows(how->n, q.all);
-  q.data = (vae_data) {q.all, q.x, q.fill, q.condition};
-  q.batch = (vae_batch) {NULL, q.rows, how->listed ? 0 : 2, how->n, q.noise};
+  q.data = (vae_data) {q.all, q.x, q.fill, q.condition, NULL};
+  q.batch = (vae_batch) {NULL, q.rows, how->listed ? 0 : 2, how->n, q.noise, {{3, 5}}, 8};
   q.set = (vae_settings) {(real) how->beta, (real) how->free_bits, (real) how->floor,
                           how->samples, {GEMM_PORTABLE, 1, NULL}};
   return q;
 }
 
+/* Pixels for the observed cells; as data of the model they are of size 1 or so. */
+static inline void make_pixels(problem *q, double alpha, double levels)
+{
+  size_t p = q->net.shape.p;
+  real *mu = normal_reals(p, 1.0), *unit = reals(p);
+  for (size_t f = 0; f < p; f++) unit[f] = (real) (0.1 + 0.3 * test_uniform());
+  for (size_t i = 0; i < p * q->all; i++)
+    if (!isnan((double) q->x[i])) q->x[i] = (real) test_below((size_t) levels);
+  q->pixels = malloc(sizeof *q->pixels);
+  if (!q->pixels) abort();
+  *q->pixels = (each_pixels) {alpha, levels, mu, unit};
+  q->data.pixels = q->pixels;
+}
+
+/* The data as the model sees them, with the noise of (key, epoch) where they are pixels;
+ * jacobian: NULL, or one for each observation. */
+typedef struct { double *x, *jacobian; } shown_data;
+static inline shown_data show_data(const problem *q, rng_key key_of, uint32_t epoch)
+{
+  size_t p = q->net.shape.p;
+  const each_pixels *as = q->pixels;
+  shown_data d = {as_doubles(p * q->all, q->x), NULL};
+  if (!as) return d;
+  d.jacobian = doubles(q->all);
+  for (size_t i = 0; i < q->all; i++) d.jacobian[i] = 0.0;
+  for (size_t i = 0; i < p * q->all; i++) {
+    size_t f = i % p, row = i / p;
+    double u = expected_uniform(key_of, epoch, (uint32_t) row, p, f);
+    logit_cell c = logit_of(d.x[i] + u, as->alpha, as->levels);
+    if (isnan(d.x[i])) continue;
+    d.x[i] = (c.y - (double) as->mu[f]) * (double) as->unit[f];
+    d.jacobian[row] += c.log_slope;
+  }
+  return d;
+}
+
 static inline void drop_problem(problem *q)
 {
+  if (q->pixels) {
+    free((real *) q->pixels->mu);
+    free((real *) q->pixels->unit);
+  }
+  free(q->pixels);
   free(q->theta);
   free(q->x);
   free(q->fill);
@@ -330,9 +377,10 @@ static inline void drop_problem(problem *q)
 static inline reference reference_of(const problem *q)
 {
   const vae_shape *s = &q->net.shape;
+  shown_data shown = show_data(q, q->batch.key, q->batch.epoch);
   return (reference) {
-    .shape = s, .theta = as_doubles(q->net.size, q->theta),
-    .x = as_doubles(s->p * q->all, q->x),
+    .shape = s, .theta = as_doubles(q->net.size, q->theta), .x = shown.x,
+    .jacobian = shown.jacobian,
     .fill = q->fill ? as_doubles(s->p, q->fill) : NULL,
     .condition = q->condition ? as_doubles(s->c * q->all, q->condition) : NULL,
     .noise = as_doubles(s->k * q->batch.n * q->set.samples, q->noise), .rows = q->rows,
@@ -345,6 +393,7 @@ static inline void drop_reference(reference *r)
 {
   free((double *) r->theta);
   free((double *) r->x);
+  free((double *) r->jacobian);
   free((double *) r->fill);
   free((double *) r->condition);
   free((double *) r->noise);
@@ -491,6 +540,8 @@ static inline void describe(const problem *q)
   printf("; decoder");
   for (size_t i = 0; i < s->decoder.count; i++)
     printf(" %zu (%d)", s->decoder.width[i], (int) s->decoder.activation[i]);
+  if (q->pixels)
+    printf("; pixels of %g levels, alpha %g", q->pixels->levels, q->pixels->alpha);
   printf("\n");
 }
 
@@ -510,6 +561,7 @@ static inline void check_problem(problem *q, double term_tol, double gradient_to
   bad += !near(t.objective, to.terms.objective, term_tol);
   bad += !near(t.s2, to.terms.s2, term_tol);
   bad += !near(t.floored, to.terms.floored, 1e-12) + (t.cells != to.terms.cells);
+  bad += !near(t.jacobian, to.terms.jacobian, term_tol);
   for (size_t j = 0; j < q->net.shape.k; j++) bad += !near(kl_j[j], to.kl_j[j], term_tol);
   if (bad) describe(q);
   CHECK(bad == 0);

@@ -31,10 +31,13 @@ static const real LEAK = (real) 0.01, LOG_D_MOST = EACH_LOG_D,
   NORMAL_DENSITY = (real) 0.39894228040143267794;
 static const double LOG_2PI = 1.8378770664093454836;
 
+enum { STRIP = 64 };          /* blocks of four random words at a time */
+
 /* ---- functions of a real ----------------------------------------------- */
 
 #ifdef ELBO_REAL_DOUBLE
 static double real_exp(double x) { return exp(x); }
+static double real_log(double x) { return log(x); }
 static double real_tanh(double x) { return tanh(x); }
 static double real_root(double x) { return sqrt(x); }
 
@@ -56,6 +59,7 @@ static double real_normal_below(double x, double e)
 }
 #else
 # define real_exp float_exp
+# define real_log float_log
 # define real_tanh float_tanh
 # define real_root float_root
 # define real_logistic float_logistic
@@ -76,6 +80,8 @@ typedef struct {
                          const real *, const real *, real *, real *, double *, double *);
   void (*latent_slopes)(size_t, size_t, size_t, const real *, const real *, const real *,
                         const real *, real *, real *);
+  double (*dequantise)(rng_key, uint32_t, uint32_t, const each_pixels *, size_t,
+                       const real *, real *);
   void (*normals)(rng_key, uint32_t, uint32_t, uint32_t, size_t, real *);
   void (*adam)(size_t, const each_rates *, const real *, real *, real *, real *);
   void (*sgd)(size_t, const each_rates *, const real *, real *, real *);
@@ -124,6 +130,7 @@ typedef struct {
   const int *order;
   rng_key key;
   uint32_t epoch, sample;
+  const each_pixels *pixels;
   const each_noise *s2;
   const each_rates *rates;
   double *density, *raised, *variance, *sums;
@@ -211,6 +218,29 @@ void each_gather(gemm_plan plan, size_t p, size_t count, const real *x, const in
   job j = {.rows = p, .x = x, .order = rows, .first = first, .fill = fill, .to = to,
            .ld = ld, .seen = seen};
   share(plan, &j, count, p * count, gather);
+}
+
+static void dequantise(void *context, size_t part)
+{
+  const job *j = context;
+  for (size_t i = begin(j, part); i < end(j, part); i++) {
+    size_t row = observation(j, i);
+    real *to = j->to + i * j->ld;
+    j->sums[i] = j->loops->dequantise(j->key, j->epoch, (uint32_t) row, j->pixels,
+                                      j->rows, j->x + row * j->rows, to);
+    if (j->seen) j->loops->fill(j->rows, to, j->fill, to, j->seen + i * j->rows);
+  }
+}
+
+void each_dequantise(gemm_plan plan, rng_key key, uint32_t epoch,
+                     const each_pixels *pixels, size_t p, size_t count, const real *x,
+                     const int *rows, size_t first, const real *fill, real *to, size_t ld,
+                     real *seen, double *jacobian)
+{
+  job j = {.key = key, .epoch = epoch, .pixels = pixels, .rows = p, .x = x, .order = rows,
+           .first = first, .fill = fill, .to = to, .ld = ld, .seen = seen,
+           .sums = jacobian};
+  share(plan, &j, count, 8 * p * count, dequantise);
 }
 
 static void normals(void *context, size_t part)

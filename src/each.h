@@ -34,6 +34,21 @@ void each_multiply(gemm_plan plan, size_t count, const real *a, real *y);
 void each_gather(gemm_plan plan, size_t p, size_t count, const real *x, const int *rows,
                  size_t first, const real *fill, real *to, size_t ld, real *seen);
 
+/* Gathers pixels, whole numbers v from 0 to levels - 1 (or NaN, as above), each with
+ * noise of its own, on the real line:
+ *   y = (log a - log(1 - a) - mu_j) unit_j,  a = alpha + (1 - 2 alpha) (v + u) / levels,
+ * where u, uniform on (0, 1), belongs to (epoch, observation, feature): an odd multiple
+ * of 2^-24, so that neither a nor 1 - a, computed from levels - v - u, is ever 0.
+ * jacobian[i]: sum over observed j of log d logit(a) / d(v + u). */
+typedef struct {
+  double alpha, levels;
+  const real *mu, *unit;      /* p each */
+} each_pixels;
+void each_dequantise(gemm_plan plan, rng_key key, uint32_t epoch,
+                     const each_pixels *pixels, size_t p, size_t count, const real *x,
+                     const int *rows, size_t first, const real *fill, real *to, size_t ld,
+                     real *seen, double *jacobian);
+
 /* Normal numbers, k x count: column i belongs to (epoch, observation rows[i] or
  * first + i, sample). */
 void each_normals(gemm_plan plan, rng_key key, uint32_t epoch, const int *rows,

@@ -166,35 +166,50 @@ TARGET static void NAME(latent_slopes)(size_t k, size_t samples, size_t apart,
 
 /* ---- noise ------------------------------------------------------------- */
 
-/* Philox's ten rounds for block j of `blocks`, then two pairs of Box and Muller: number
- * j + part * blocks for part 0 to 3, of which there are `count`. */
+/* Philox's ten rounds for the blocks first .. first + n - 1 of (epoch, observation,
+ * sample). */
+TARGET static void NAME(philox)(rng_key key, uint32_t epoch, uint32_t observation,
+                                uint32_t sample, size_t first, size_t n,
+                                uint32_t words[4][STRIP])
+{
+  for (size_t j = 0; j < n; j++) {
+    words[0][j] = (uint32_t) (first + j);
+    words[1][j] = observation;
+    words[2][j] = epoch;
+    words[3][j] = sample;
+  }
+  uint32_t k0 = key.key[0], k1 = key.key[1];
+  for (int round = 0; round < 10; round++, k0 += 0x9E3779B9u, k1 += 0xBB67AE85u) {
+    SIMD
+    for (size_t j = 0; j < n; j++) {
+      uint64_t a = (uint64_t) 0xD2511F53u * words[0][j];
+      uint64_t b = (uint64_t) 0xCD9E8D57u * words[2][j];
+      words[0][j] = (uint32_t) (b >> 32) ^ words[1][j] ^ k0;
+      words[1][j] = (uint32_t) b;
+      words[2][j] = (uint32_t) (a >> 32) ^ words[3][j] ^ k1;
+      words[3][j] = (uint32_t) a;
+    }
+  }
+}
+
+/* How many of `n` numbers from `at` on are among the first `count`. */
+static size_t NAME(within)(size_t n, size_t at, size_t count)
+{
+  size_t left = at < count ? count - at : 0;
+  return left < n ? left : n;
+}
+
+/* Two pairs of Box and Muller from block j of `blocks`: number j + part * blocks for part
+ * 0 to 3, of which there are `count`. */
 TARGET static void NAME(normals)(rng_key key, uint32_t epoch, uint32_t observation,
                                  uint32_t sample, size_t count, real *out)
 {
-  enum { STRIP = 64 };
   uint32_t words[4][STRIP];
   real strip[4][STRIP];
   size_t blocks = (count + 3) / 4;
   for (size_t first = 0; first < blocks; first += STRIP) {
-    size_t n = blocks - first < STRIP ? blocks - first : STRIP;
-    for (size_t j = 0; j < n; j++) {
-      words[0][j] = (uint32_t) (first + j);
-      words[1][j] = observation;
-      words[2][j] = epoch;
-      words[3][j] = sample;
-    }
-    uint32_t k0 = key.key[0], k1 = key.key[1];
-    for (int round = 0; round < 10; round++, k0 += 0x9E3779B9u, k1 += 0xBB67AE85u) {
-      SIMD
-      for (size_t j = 0; j < n; j++) {
-        uint64_t a = (uint64_t) 0xD2511F53u * words[0][j];
-        uint64_t b = (uint64_t) 0xCD9E8D57u * words[2][j];
-        words[0][j] = (uint32_t) (b >> 32) ^ words[1][j] ^ k0;
-        words[1][j] = (uint32_t) b;
-        words[2][j] = (uint32_t) (a >> 32) ^ words[3][j] ^ k1;
-        words[3][j] = (uint32_t) a;
-      }
-    }
+    size_t n = NAME(within)(STRIP, first, blocks);
+    NAME(philox)(key, epoch, observation, sample, first, n, words);
     for (int pair = 0; pair < 2; pair++) {
       SIMD
       for (size_t j = 0; j < n; j++) {
@@ -207,11 +222,43 @@ TARGET static void NAME(normals)(rng_key key, uint32_t epoch, uint32_t observati
       }
     }
     for (size_t part = 0; part < 4; part++) {
-      size_t at = first + part * blocks;
-      size_t left = at < count ? count - at : 0;
-      if (left) memcpy(out + at, strip[part], (left < n ? left : n) * sizeof *out);
+      size_t at = first + part * blocks, some = NAME(within)(n, at, count);
+      if (some) memcpy(out + at, strip[part], some * sizeof *out);
     }
   }
+}
+
+/* The pixels of one observation, NaN as NaN, with word `part` of block j for pixel
+ * j + part * blocks; returns the log-Jacobian. */
+TARGET static double NAME(dequantise)(rng_key key, uint32_t epoch, uint32_t observation,
+                                      const each_pixels *pixels, size_t p, const real *x,
+                                      real *to)
+{
+  uint32_t words[4][STRIP];
+  double steep = (1.0 - 2.0 * pixels->alpha) / pixels->levels, jacobian = 0.0;
+  real alpha = (real) pixels->alpha, levels = (real) pixels->levels, slope = (real) steep;
+  real log_slope = (real) log(steep);
+  size_t blocks = (p + 3) / 4;
+  for (size_t first = 0; first < blocks; first += STRIP) {
+    size_t n = NAME(within)(STRIP, first, blocks);
+    NAME(philox)(key, epoch, observation, RNG_PIXELS, first, n, words);
+    for (size_t part = 0; part < 4; part++) {
+      size_t at = first + part * blocks, some = NAME(within)(n, at, p);
+      const real *v = x + at, *mu = pixels->mu + at, *unit = pixels->unit + at;
+      real *y = to + at, sum = 0;
+      SIMD_SUM(sum)
+      for (size_t j = 0; j < some; j++) {
+        real u = (real) (int32_t) (words[part][j] >> 8 | 1u) * (real) 0x1p-24;
+        real low = real_log(alpha + slope * (v[j] + u));
+        real high = real_log(alpha + slope * (levels - v[j] - u));
+        int is = v[j] == v[j];
+        sum += is ? log_slope - low - high : 0;
+        y[j] = is ? (low - high - mu[j]) * unit[j] : v[j];
+      }
+      jacobian += (double) sum;
+    }
+  }
+  return jacobian;
 }
 
 /* ---- parameters -------------------------------------------------------- */
@@ -260,6 +307,6 @@ static const each_loops NAME(loops) = {
   .multiply = NAME(multiply), .fill = NAME(fill), .sample = NAME(sample),
   .compare_one = NAME(compare_one), .count = NAME(count),
   .compare_each = NAME(compare_each), .latent_slopes = NAME(latent_slopes),
-  .normals = NAME(normals), .adam = NAME(adam), .sgd = NAME(sgd),
+  .dequantise = NAME(dequantise), .normals = NAME(normals), .adam = NAME(adam), .sgd = NAME(sgd),
   .squares = NAME(squares)
 };

@@ -212,15 +212,21 @@ rng_key glue_key(SEXP key)
   return (rng_key) {{(uint32_t) INTEGER(key)[0], (uint32_t) INTEGER(key)[1]}};
 }
 
-SEXP glue_element(SEXP list, const char *name)
+SEXP glue_optional(SEXP list, const char *name, SEXP absent)
 {
   SEXP names = Rf_getAttrib(list, R_NamesSymbol);
   if (TYPEOF(list) == VECSXP && TYPEOF(names) == STRSXP && XLENGTH(names) == XLENGTH(list))
     for (R_xlen_t i = 0; i < XLENGTH(list); i++)
       if (strcmp(CHAR(STRING_ELT(names, i)), name) == 0)
         return VECTOR_ELT(list, i);
-  Rf_error("internal error: element `%s` is absent", name);
-  return R_NilValue;
+  return absent;
+}
+
+SEXP glue_element(SEXP list, const char *name)
+{
+  SEXP element = glue_optional(list, name, NULL);
+  if (!element) Rf_error("internal error: element `%s` is absent", name);
+  return element;
 }
 
 double *glue_doubles(size_t count)

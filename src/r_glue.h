@@ -35,7 +35,10 @@ size_t glue_count(SEXP x, size_t least, size_t most, const char *what);
 const int *glue_rows(SEXP rows, size_t n);
 int glue_flag(SEXP x, const char *what);
 rng_key glue_key(SEXP key);
+
+/* An element of a list by its name; it may be absent from glue_optional(). */
 SEXP glue_element(SEXP list, const char *name);
+SEXP glue_optional(SEXP list, const char *name, SEXP absent);
 
 /* Takes an interrupt of the user's, if there is one: for the `poll` of the core. */
 void glue_interrupt(void);

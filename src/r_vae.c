@@ -53,11 +53,26 @@ static vae_net glue_net(SEXP shape)
   return vae_lay_out(&s);
 }
 
-/* list(n, x, fill, condition) */
+/* list(alpha, levels, mu, unit), or NULL */
+static const each_pixels *glue_pixels(SEXP from, size_t p)
+{
+  if (from == R_NilValue) return NULL;
+  each_pixels *pixels = (each_pixels *) R_alloc(1, sizeof *pixels);
+  pixels->alpha = glue_number(glue_element(from, "alpha"), "alpha");
+  pixels->levels = (double) glue_count(glue_element(from, "levels"), 2, 1 << 24, "levels");
+  pixels->mu = glue_floats(glue_element(from, "mu"), p, 1, "mu");
+  pixels->unit = glue_floats(glue_element(from, "unit"), p, 1, "unit");
+  if (!(pixels->alpha > 0.0 && pixels->alpha < 0.5))
+    Rf_error("internal error: `alpha` is out of range");
+  return pixels;
+}
+
+/* list(n, x, fill, condition) and, where x holds pixels, pixels */
 static vae_data glue_vae_data(SEXP data, const vae_net *net)
 {
   const vae_shape *s = &net->shape;
-  vae_data d = {.n = glue_count(glue_element(data, "n"), 1, INT_MAX, "n")};
+  vae_data d = {.n = glue_count(glue_element(data, "n"), 1, INT_MAX, "n"),
+                .pixels = glue_pixels(glue_optional(data, "pixels", R_NilValue), s->p)};
   SEXP fill = glue_element(data, "fill"), condition = glue_element(data, "condition");
   d.x = glue_floats(glue_element(data, "x"), d.n, s->p, "x");
   if (fill != R_NilValue) d.fill = glue_floats(fill, s->p, 1, "fill");
@@ -177,10 +192,11 @@ SEXP C_fingerprint(SEXP x)
 
 static SEXP glue_terms(vae_terms t)
 {
-  static const char *names[] = {"reconstruction", "kl", "objective", "s2", "floored"};
-  double values[] = {t.reconstruction, t.kl, t.objective, t.s2, t.floored};
-  SEXP out = PROTECT(glue_list(names, 5));
-  for (int i = 0; i < 5; i++) SET_VECTOR_ELT(out, i, Rf_ScalarReal(values[i]));
+  static const char *names[] = {"reconstruction", "kl", "objective", "s2", "floored",
+                                "jacobian"};
+  double values[] = {t.reconstruction, t.kl, t.objective, t.s2, t.floored, t.jacobian};
+  SEXP out = PROTECT(glue_list(names, 6));
+  for (int i = 0; i < 6; i++) SET_VECTOR_ELT(out, i, Rf_ScalarReal(values[i]));
   UNPROTECT(1);
   return out;
 }
@@ -224,29 +240,31 @@ SEXP C_vae_epoch(SEXP shape, SEXP data, SEXP state, SEXP epoch, SEXP settings)
 SEXP C_vae_evaluate(SEXP shape, SEXP data, SEXP theta, SEXP epoch, SEXP settings)
 {
   static const char *names[] = {"reconstruction", "kl", "weighted", "error",
-                                "kl_dimensions", "terms"};
+                                "kl_dimensions", "jacobian", "terms"};
   vae_net net = glue_net(shape);
   vae_data d = glue_vae_data(data, &net);
   vae_training set = glue_training(settings, &net, 0);
   const float *at = glue_floats(theta, net.size, 1, "theta");
   uint32_t number = (uint32_t) glue_count(epoch, 0, INT_MAX, "epoch");
-  size_t lengths[] = {d.n, d.n, d.n, net.shape.p, net.shape.k};
-  SEXP out = PROTECT(glue_list(names, 6));
-  for (int i = 0; i < 5; i++)
+  size_t lengths[] = {d.n, d.n, d.n, net.shape.p, net.shape.k, d.n};
+  SEXP out = PROTECT(glue_list(names, 7));
+  for (int i = 0; i < 6; i++)
     SET_VECTOR_ELT(out, i, Rf_allocVector(REALSXP, (R_xlen_t) lengths[i]));
   vae_observed to = {REAL(VECTOR_ELT(out, 0)), REAL(VECTOR_ELT(out, 1)),
-                     REAL(VECTOR_ELT(out, 2)), REAL(VECTOR_ELT(out, 3))};
+                     REAL(VECTOR_ELT(out, 2)), REAL(VECTOR_ELT(out, 3)),
+                     REAL(VECTOR_ELT(out, 5))};
   double *sums;
   real *work = glue_work(&net, &set, d.n, &sums);
   memset(to.error, 0, net.shape.p * sizeof *to.error);
   vae_terms terms = vae_evaluate(&net, at, &d, number, &set, &to,
                                  REAL(VECTOR_ELT(out, 4)), work, sums);
-  SET_VECTOR_ELT(out, 5, glue_terms(terms));
+  SET_VECTOR_ELT(out, 6, glue_terms(terms));
   UNPROTECT(1);
   return out;
 }
 
-/* Means and variances of q(z | x), k x n. */
+/* Means and variances of q(z | x), k x n; pixels get the noise of the last epoch that
+ * there can be, which no training uses. */
 SEXP C_vae_encode(SEXP shape, SEXP data, SEXP theta, SEXP settings)
 {
   static const char *names[] = {"mean", "variance"};
@@ -259,7 +277,7 @@ SEXP C_vae_encode(SEXP shape, SEXP data, SEXP theta, SEXP settings)
     SET_VECTOR_ELT(out, i, Rf_allocMatrix(REALSXP, (int) net.shape.k, (int) d.n));
   double *sums;
   real *work = glue_work(&net, &set, d.n, &sums);
-  vae_posterior(&net, at, &d, &set, REAL(VECTOR_ELT(out, 0)), REAL(VECTOR_ELT(out, 1)),
+  vae_posterior(&net, at, &d, INT_MAX, &set, REAL(VECTOR_ELT(out, 0)), REAL(VECTOR_ELT(out, 1)),
                 work, sums);
   UNPROTECT(1);
   return out;

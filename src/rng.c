@@ -3,9 +3,6 @@
 
 #include "rng.h"
 
-/* The last counter word: a sample of the noise, or an order of the rows. */
-static const uint32_t PERMUTATION = 0xFFFFFFFFu;
-
 void rng_philox(rng_key key, const uint32_t counter[4], uint32_t out[4])
 {
   uint32_t c0 = counter[0], c1 = counter[1], c2 = counter[2], c3 = counter[3];
@@ -52,7 +49,7 @@ void rng_permutation(rng_key key, uint32_t epoch, size_t n, int *order)
 {
   for (size_t i = 0; i < n; i++) order[i] = (int) i;
   for (size_t i = n; i > 1; i--) {
-    uint32_t counter[4] = {(uint32_t) i, 0, epoch, PERMUTATION}, u[4];
+    uint32_t counter[4] = {(uint32_t) i, 0, epoch, RNG_ORDER}, u[4];
     rng_philox(key, counter, u);
     size_t j = (size_t) (uniform(u[0], u[1]) * (double) i);
     int last = order[i - 1];

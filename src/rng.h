@@ -13,6 +13,10 @@ typedef struct { uint32_t key[2]; } rng_key;
 
 void rng_philox(rng_key key, const uint32_t counter[4], uint32_t out[4]);
 
+/* The last word of a counter is a sample of the latent variables, or one of these. */
+#define RNG_PIXELS 0xFFFFFFFEu
+#define RNG_ORDER 0xFFFFFFFFu
+
 /* out[0], out[stride], ...: `count` standard normal numbers that belong to
  * (epoch, observation, sample). */
 void rng_normals(rng_key key, uint32_t epoch, uint32_t observation,

@@ -198,6 +198,7 @@ typedef struct {
   real *a, *b;                /* widest x draws each, for derivatives */
   real *dz;                   /* k x draws, or in `a` or `b` */
   double *density, *raised, *variance;    /* draws each */
+  double *jacobian;           /* n */
 } state;
 
 static int has_missing(const vae_batch *batch)
@@ -227,6 +228,7 @@ static state new_state(const vae_net *net, const real *theta, const vae_batch *b
   v.density = sums;
   v.raised = sums + draws;
   v.variance = sums + 2 * draws;
+  v.jacobian = sums + 3 * draws;
   return v;
 }
 
@@ -239,7 +241,25 @@ size_t vae_work(const vae_net *net, size_t n, size_t samples)
 
 size_t vae_sums(size_t n, size_t samples)
 {
-  return 3 * n * samples;
+  return 3 * n * samples + n;
+}
+
+/* The batch's observations, as the encoder's input. */
+static void read_batch(state *v)
+{
+  const vae_shape *s = &v->net->shape;
+  const vae_batch *b = v->batch;
+  const vae_data *from = b->data;
+  size_t ld = s->p + s->c + 1;
+  if (from->pixels) {
+    each_dequantise(v->set->plan, b->key, b->epoch, from->pixels, s->p, v->n, from->x,
+                    b->rows, b->first, from->fill, v->encoder.input, ld, v->seen,
+                    v->jacobian);
+    return;
+  }
+  each_gather(v->set->plan, s->p, v->n, from->x, b->rows, b->first, from->fill,
+              v->encoder.input, ld, v->seen);
+  memset(v->jacobian, 0, v->n * sizeof *v->jacobian);
 }
 
 /* m and log d of the batch. */
@@ -248,8 +268,7 @@ static void encode(state *v, int slopes)
   const vae_shape *s = &v->net->shape;
   const vae_batch *b = v->batch;
   gemm_plan plan = v->set->plan;
-  each_gather(plan, s->p, v->n, b->data->x, b->rows, b->first, b->data->fill,
-              v->encoder.input, s->p + s->c + 1, v->seen);
+  read_batch(v);
   finish_input(&v->encoder, s->p, b->data->condition, b->rows, b->first, v->n);
   run_chain(&v->encoder, plan, v->theta, slopes);
   head(&v->net->mean, &v->encoder, plan, v->theta, v->mean);
@@ -307,6 +326,8 @@ static void compare(state *v, vae_terms *terms)
   terms->cells = cells * (double) v->set->samples;
   terms->s2 = cells > 0.0 ? variance / terms->cells : 0.0;
   terms->floored = cells > 0.0 ? raised / terms->cells : 0.0;
+  terms->jacobian = 0.0;
+  for (size_t i = 0; i < v->n; i++) terms->jacobian += v->jacobian[i] / (double) v->n;
 }
 
 /* KL of dimension j of observation i. */
@@ -459,8 +480,8 @@ void vae_decode(const vae_net *net, const real *theta, size_t n, const double *z
                 real *work, double *sums)
 {
   const vae_shape *s = &net->shape;
-  vae_data data = {n, NULL, NULL, condition};
-  vae_batch batch = {&data, NULL, 0, n, NULL};
+  vae_data data = {.n = n, .condition = condition};
+  vae_batch batch = {.data = &data, .n = n};
   state v = new_state(net, theta, &batch, set, work, sums);
   size_t ld = s->k + s->c + 1;
   for (size_t i = 0; i < n; i++)
@@ -535,6 +556,7 @@ vae_terms vae_observe(const vae_net *net, const real *theta, const vae_batch *ba
     to->reconstruction[i] = sum / (double) set->samples;
     to->kl[i] = kl;
     to->weighted[i] = weighted_bound(&v, i);
+    to->jacobian[i] = v.jacobian[i];
   }
   return terms;
 }

@@ -59,10 +59,12 @@ vae_net vae_lay_out(const vae_shape *shape);
 void vae_decay(const vae_net *net, real factor, real *theta);
 
 /* x is p x n, NaN where a cell is missing, for which the encoder sees fill (p), or NULL
- * where none is; condition c x n, or NULL. */
+ * where none is; condition c x n, or NULL. Where `pixels` is not NULL x holds pixels, which
+ * become numbers on the real line with noise of (key, epoch): see each_dequantise(). */
 typedef struct {
   size_t n;
   const real *x, *fill, *condition;
+  const each_pixels *pixels;
 } vae_data;
 
 typedef struct {
@@ -76,17 +78,22 @@ typedef struct {
 
 /* The observations rows[0 .. n-1] of the data, or where rows is NULL the n from `first`;
  * noise k x (n samples), standard normal, the samples of an observation n columns
- * apart. */
+ * apart; the noise of pixels is that of (key, epoch). */
 typedef struct {
   const vae_data *data;
   const int *rows;
   size_t first, n;
   const real *noise;
+  rng_key key;
+  uint32_t epoch;
 } vae_batch;
 
 /* Means over the batch; over its observed cells (times samples), of which there are
- * `cells`, s2 and the share of those that the floor raised. */
-typedef struct { double reconstruction, kl, objective, s2, floored, cells; } vae_terms;
+ * `cells`, s2 and the share of those that the floor raised; and the mean log-Jacobian of
+ * pixels, 0 where x is none. */
+typedef struct {
+  double reconstruction, kl, objective, s2, floored, cells, jacobian;
+} vae_terms;
 
 /* Work space for batches of n observations: vae_work() reals and vae_sums() doubles. */
 size_t vae_work(const vae_net *net, size_t n, size_t samples);
@@ -119,8 +126,9 @@ void vae_decode(const vae_net *net, const real *theta, size_t n, const double *z
 /* Of each observation of a batch: the reconstruction term, mean over the samples; its
  * KL; the importance-weighted bound log mean_s p(x, z_s) / q(z_s | x) (Burda et al.
  * 2016); its expected squared error, observed cells only, of each feature summed over
- * the batch (error: p, added to; or NULL). Each n numbers. */
-typedef struct { double *reconstruction, *kl, *weighted, *error; } vae_observed;
+ * the batch (error: p, added to; or NULL); the log-Jacobian of its pixels. Each n
+ * numbers. */
+typedef struct { double *reconstruction, *kl, *weighted, *error, *jacobian; } vae_observed;
 vae_terms vae_observe(const vae_net *net, const real *theta, const vae_batch *batch,
                       const vae_settings *set, const vae_observed *to, double *kl_j,
                       real *work, double *sums);

@@ -36,6 +36,7 @@ static void add_terms(vae_terms *to, vae_terms from, double share)
   to->reconstruction += share * from.reconstruction;
   to->kl += share * from.kl;
   to->objective += share * from.objective;
+  to->jacobian += share * from.jacobian;
   to->s2 += part * (from.s2 - to->s2);
   to->floored += part * (from.floored - to->floored);
   to->cells = cells;
@@ -67,7 +68,8 @@ int vae_epoch(const vae_net *net, const vae_data *data, uint32_t epoch,
   *progress = (vae_progress) {.step = 0};
   rng_permutation(set->key, epoch, n, order);
   for (size_t i = 0; i < n; i += most) {
-    vae_batch batch = {data, order + i, 0, n - i < most ? n - i : most, noise};
+    vae_batch batch = {data, order + i, 0, n - i < most ? n - i : most, noise, set->key,
+                       epoch};
     if (set->poll) set->poll();
     draw(net, set, epoch, &batch, noise);
     vae_terms terms = vae_gradient(net, state->theta, &batch, &set->model, kl_j, gradient,
@@ -92,14 +94,15 @@ vae_terms vae_evaluate(const vae_net *net, const real *theta, const vae_data *da
   size_t n = data->n, k = net->shape.k, most = set->batch < n ? set->batch : n;
   real *noise = work, *rest = noise + k * most * set->model.samples;
   double *part = sums, *more = part + k;
-  vae_terms mean = {0.0, 0.0, 0.0, 0.0, 0.0, 0.0};
+  vae_terms mean = {.cells = 0.0};
   memset(kl_j, 0, k * sizeof *kl_j);
   for (size_t i = 0; i < n; i += most) {
-    vae_batch batch = {data, NULL, i, n - i < most ? n - i : most, noise};
+    vae_batch batch = {data, NULL, i, n - i < most ? n - i : most, noise, set->key, epoch};
     double share = (double) batch.n / (double) n;
     if (set->poll) set->poll();
     draw(net, set, epoch, &batch, noise);
-    vae_observed here = {to->reconstruction + i, to->kl + i, to->weighted + i, to->error};
+    vae_observed here = {to->reconstruction + i, to->kl + i, to->weighted + i, to->error,
+                         to->jacobian + i};
     add_terms(&mean, vae_observe(net, theta, &batch, &set->model, &here, part, rest, more),
               share);
     for (size_t j = 0; j < k; j++) kl_j[j] += share * part[j];
@@ -113,12 +116,12 @@ vae_terms vae_evaluate(const vae_net *net, const real *theta, const vae_data *da
 }
 
 void vae_posterior(const vae_net *net, const real *theta, const vae_data *data,
-                   const vae_training *set, double *mean, double *d, real *work,
-                   double *sums)
+                   uint32_t epoch, const vae_training *set, double *mean, double *d,
+                   real *work, double *sums)
 {
   size_t n = data->n, k = net->shape.k, most = set->batch < n ? set->batch : n;
   for (size_t i = 0; i < n; i += most) {
-    vae_batch batch = {data, NULL, i, n - i < most ? n - i : most, NULL};
+    vae_batch batch = {data, NULL, i, n - i < most ? n - i : most, NULL, set->key, epoch};
     if (set->poll) set->poll();
     vae_encode(net, theta, &batch, &set->model, mean + i * k, d + i * k, work, sums);
   }

@@ -1,7 +1,7 @@
 /* Training of a deep VAE, epoch by epoch, and its evaluation on data of any size.
  *
  * An epoch is a function of state, data and settings: the order of the observations and
- * the noise of each are those of (key, epoch), so that the state after an epoch does not
+ * the noise of each, of its pixels too, are those of (key, epoch), so that the state after an epoch does not
  * depend on the number of threads or on what ran before.
  */
 #ifndef ELBO_VAE_TRAIN_H
@@ -46,10 +46,10 @@ vae_terms vae_evaluate(const vae_net *net, const real *theta, const vae_data *da
                        uint32_t epoch, const vae_training *set, const vae_observed *to,
                        double *kl_j, real *work, double *sums);
 
-/* m and d (k x n) of all observations. */
+/* m and d (k x n) of all observations; the epoch matters for pixels. */
 void vae_posterior(const vae_net *net, const real *theta, const vae_data *data,
-                   const vae_training *set, double *mean, double *d, real *work,
-                   double *sums);
+                   uint32_t epoch, const vae_training *set, double *mean, double *d,
+                   real *work, double *sums);
 
 /* g (p x n) and, where s2 is not NULL, s2 (p x n) for z (k x n) and condition (c x n, or
  * NULL). */

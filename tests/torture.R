@@ -153,7 +153,9 @@ for (x in c(complete, missing)) with(companion(x), {
     size <- call_entry("C_vae_size", list(shape))
     theta <- floats(sin(seq_len(size)))
     data <- list(n = n, x = cells, fill = if (holes_in) floats(numeric(p)),
-                 condition = floats(cos(seq_len(shape$c * n))))
+                 condition = floats(cos(seq_len(shape$c * n))),
+                 pixels = if (kind > 3) list(alpha = 1e-6, levels = 256L,
+                                             mu = floats(sin(1:p)), unit = floats(rep(0.2, p))))
     adam <- list(theta = theta, m = raw(4 * size), v = raw(4 * size), steps = 0)
     sgd <- list(theta = theta, m = raw(4 * size), v = raw(), steps = 3)
     # batches of one row, of a part, of all and of more than there are
