@@ -96,13 +96,42 @@ check_string <- function(x, arg) {
   x
 }
 
-# Unused arguments in `...` are mistakes (a misspelt name): say which.
+# Unused arguments in `...` are mistakes (a misspelt name, or that of another package): say
+# which, and which of the caller's arguments may be meant.
 check_dots_empty <- function(...) {
   if (...length() > 0) {
     given <- names(list(...))
     given <- if (is.null(given)) rep("", ...length()) else given
+    meant <- meant_arguments(given, names(formals(sys.function(sys.parent()))))
     given[given == ""] <- "an unnamed one"
     abort("Unused argument", if (length(given) > 1) "s", " in `...`: ",
-          paste(given, collapse = ", "), ".")
+          paste(given, collapse = ", "), ".",
+          if (length(meant)) paste0(" Did you mean ", paste0("`", meant, "`", collapse = ", "),
+                                    "?"))
   }
+}
+
+# What other packages call the arguments of this one.
+SYNONYMS <- c(lr = "learning_rate", rate = "learning_rate", step_size = "learning_rate",
+              latent_dim = "k", latent_dims = "k", latent = "k", n_latent = "k", zdim = "k",
+              z_dim = "k", ncomp = "k", n_comp = "k", n_components = "k", ncp = "k",
+              npcs = "k", nPcs = "k", rank = "k", rank. = "k", q = "k", ndim = "k",
+              hidden = "encoder", hidden_units = "encoder", hidden_layers = "encoder",
+              layers = "encoder", units = "encoder", kl_weight = "beta",
+              epoch = "epochs", n_epochs = "epochs", nepochs = "epochs", iter = "epochs",
+              batch = "batch_size", batchsize = "batch_size", bs = "batch_size",
+              scale. = "scale", retx = "keep_data", sigma = "sigma2", noise_variance = "sigma2",
+              validation_split = "validation", act = "activation", method = "optimizer",
+              newx = "newdata", data = "newdata", n = "nsim")
+
+# Of the arguments that there are, those that are written nearly like `given` or that
+# other packages call so.
+meant_arguments <- function(given, known) {
+  known <- setdiff(known, "...")
+  meant <- vapply(given[given != ""], function(name) {
+    if (name %in% names(SYNONYMS) && SYNONYMS[[name]] %in% known) return(SYNONYMS[[name]])
+    far <- utils::adist(tolower(name), tolower(known))[1, ]
+    if (length(far) && min(far) <= min(2, nchar(name) / 3)) known[which.min(far)] else NA_character_
+  }, "")
+  unique(meant[!is.na(meant)])
 }

@@ -116,6 +116,12 @@ transform_log_jacobian <- function(transform, y) {
   if (is.null(transform)) numeric(nrow(y)) else UseMethod("transform_log_jacobian")
 }
 
+# list(alpha, levels) where x is pixels that transform_forward() would spread by noise and
+# where the core can do that too (src/each.h, each_dequantise()); otherwise NULL.
+fresh_noise <- function(transform, x) {
+  if (inherits(transform, "logit_pixels") && all_whole(x)) transform[c("alpha", "levels")]
+}
+
 # 1 - a is computed from levels - v, not from a: exact at the upper end, where
 # a rounds to 1 for a small alpha.
 #' @exportS3Method

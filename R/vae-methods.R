@@ -566,6 +566,7 @@ print.vae <- function(x, ...) {
     cat(sprintf("Missing cells: %.0f (%.1f %%)\n", missing, 100 * missing / (x$n * x$p)))
   }
   cat("Trained by ", describe_epochs(x), "\n", sep = "")
+  if (!is.null(x$search)) cat(describe_search(x$search), "\n", sep = "")
   if (!is.null(x$transform)) cat("Transform: ", format(x$transform), "\n", sep = "")
   cat("Noise variance sigma2: ", describe_noise(x), "\n", sep = "")
   if (x$beta != 1) cat("Weight of the KL, beta: ", format(x$beta), "\n", sep = "")
@@ -575,7 +576,24 @@ print.vae <- function(x, ...) {
     cat("ELBO of the validation data: ", format(validation, digits = 7), "\n", sep = "")
   }
   if (!is.null(x$kl_dimensions)) print_idle(x)
+  print_yardstick(x)
   invisible(x)
+}
+
+# The linear model with the same k, and whether the fit is as good as it can be.
+print_yardstick <- function(x) {
+  loglik <- x$linear$loglik
+  if (!is.null(loglik) && !is.na(loglik)) {
+    cat(sprintf("Linear model%s (pPCA): %s nats per observation%s\n",
+                if (x$linear$k < x$k) sprintf(" with k = %d, the most it can have",
+                                              x$linear$k) else " with the same k",
+                format(loglik, digits = 7),
+                if (length(x$linear$validation) && !is.na(x$linear$validation))
+                  sprintf(", of the validation data %s", format(x$linear$validation, digits = 7))
+                else ""))
+  }
+  advice <- training_advice(x)
+  if (length(advice)) cat(strwrap(advice, 80, exdent = 2), sep = "\n")
 }
 
 describe_chain <- function(x, side) {
@@ -593,12 +611,22 @@ describe_condition <- function(x) {
 }
 
 describe_epochs <- function(x) {
-  how <- sprintf("%s, %d epoch%s", c(adam = "Adam", sgd = "SGD")[[x$optimizer]], x$iterations,
-                 if (x$iterations == 1) "" else "s")
+  batch <- x$control$batch_size
+  how <- sprintf("%s, %d epoch%s%s, %.0f steps", c(adam = "Adam", sgd = "SGD")[[x$optimizer]],
+                 x$iterations, if (x$iterations == 1) "" else "s",
+                 if (batch >= x$n) " of the full batch" else sprintf(" of batches of %d", batch),
+                 x$state$steps)
   if (x$best_epoch != x$iterations) {
     how <- sprintf("%s; weights of epoch %d, the best", how, x$best_epoch)
   }
   paste0(how, if (isTRUE(x$converged)) ", stopped early")
+}
+
+describe_search <- function(search) {
+  sprintf("The epochs were chosen on %d rows, set aside in %d epochs before%s", search$rows,
+          search$epochs,
+          if (search$best_epoch == 0) ": the linear solution, where training starts, was best" else
+            "")
 }
 
 describe_noise <- function(x) {

@@ -106,3 +106,66 @@ linear_validation <- function(linear, x, mu, jacobian) {
   if (out$status != STATUS$ok) return(NA_real_)
   mean(out$loglik + jacobian)
 }
+
+# ---- is the fit as good as it can be? ------------------------------------
+
+# One sentence of what is wrong and what to do, where the ELBO is below that of the linear
+# model or was still rising at the end; otherwise none.
+training_advice <- function(fit) {
+  short <- elbo_shortfall(fit)
+  rise <- elbo_rise(fit)
+  if (short > 0) {
+    return(paste0(sprintf("The ELBO is %s nats below that of the linear model: ",
+                          format(short, digits = 3)), shortfall_cause(fit, rise)))
+  }
+  if (rise > 0) {
+    sprintf(paste("The ELBO was still rising at the end, by %s nats in the last tenth of the",
+                  "epochs: train for longer, update(fit, epochs = %d)."),
+            format(rise, digits = 2), 2L * fit$iterations)
+  }
+}
+
+# How many nats the ELBO is below the likelihood of the linear model, beyond what the
+# sampling of z explains: the estimate from one z an observation has a variance of about
+# k / 2 each. 0 where it is not below, or that likelihood is not known.
+elbo_shortfall <- function(fit) {
+  loglik <- fit$linear$loglik
+  if (is.null(loglik) || is.na(loglik) || !is.finite(fit$elbo)) return(0)
+  short <- loglik - fit$elbo
+  if (short > 3 * sqrt(fit$k / (2 * fit$n))) short else 0
+}
+
+# How much the ELBO of the steps (or, where there are such, of the validation data) rose
+# over the last tenth of the epochs, by a line through these; 0 where that is no more than
+# chance or less than a thousandth of the ELBO's spread.
+elbo_rise <- function(fit) {
+  history <- fit$history
+  if (!is.null(fit$search)) return(0)
+  y <- if (is.null(history$validation)) history$elbo else history$validation
+  last <- utils::tail(y, max(5, ceiling(length(y) / 10)))
+  if (length(y) < 5 || !all(is.finite(last))) return(0)
+  epoch <- seq_along(last) - mean(seq_along(last))
+  slope <- sum(epoch * last) / sum(epoch^2)
+  error <- last - mean(last) - slope * epoch
+  se <- sqrt(sum(error^2) / (length(last) - 2) / sum(epoch^2))
+  rise <- slope * length(last)
+  if (slope > 3 * se && rise > max(0.01, 1e-4 * abs(fit$elbo))) rise else 0
+}
+
+shortfall_cause <- function(fit, rise) {
+  if (fit$fixed) {
+    return(sprintf("`sigma2` is fixed at %s, where the linear model has %s; learn it.",
+                   format_range(fit$sigma2, 3), format_range(fit$linear$sigma2, 3)))
+  }
+  if (fit$beta != 1) {
+    return(sprintf("`beta` is %s, and the ELBO has weight 1.", format(fit$beta)))
+  }
+  if (rise > 0) {
+    return(sprintf("it was still rising; train for longer, update(fit, epochs = %d).",
+                   2L * fit$iterations))
+  }
+  if (fit$arguments$start == "random") {
+    return("start from that model, `start = \"linear\"`, or train for longer.")
+  }
+  "a smaller `learning_rate` may help."
+}

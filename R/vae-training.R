@@ -69,10 +69,11 @@ next_epoch <- function(problem, state, control) {
   terms <- out$terms
   terms$reconstruction <- terms$reconstruction + problem$units
   sigma2 <- noise_of(problem, state$theta, terms$s2)
+  jacobian <- jacobian_of(problem, terms)
   row <- data.frame(
     epoch = epoch,
-    objective = terms$objective + problem$units + problem$jacobian,
-    elbo = terms$reconstruction - terms$kl + problem$jacobian,
+    objective = terms$objective + problem$units + jacobian,
+    elbo = terms$reconstruction - terms$kl + jacobian,
     reconstruction = terms$reconstruction, kl = terms$kl, sigma2 = mean(sigma2),
     beta = settings$beta, learning_rate = settings$learning_rate,
     gradient_norm = out$gradient_norm
@@ -145,10 +146,11 @@ warmup_epochs <- function(beta) max(0L, which(beta != last(beta)))
 
 # The terms that the steps of an epoch met, where the ELBO of its weights is not known.
 terms_of_epoch <- function(problem, history, epoch) {
-  row <- as.list(history)[c("reconstruction", "kl", "sigma2")]
+  row <- as.list(history)[c("elbo", "reconstruction", "kl", "sigma2")]
   row <- lapply(row, function(x) if (is.null(x)) NA_real_ else x[match(epoch, history$epoch)])
   list(reconstruction = row$reconstruction, kl = row$kl,
-       s2 = row$sigma2 / max(problem$u)^2, floored = NA)
+       s2 = row$sigma2 / max(problem$u)^2, floored = NA,
+       jacobian = row$elbo - row$reconstruction + row$kl)
 }
 
 # Callbacks, patience and checkpoints; the outcome so far, and the cause where a callback

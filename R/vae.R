@@ -295,7 +295,7 @@ vae_problem <- function(raw, asked, condition, validation, control, resume, term
     sd = data$sd, scaled = data$scaled, u = data$u, unit = data$unit, floor = floor,
     spread = spread, count = data$count, units = log_units(data) / data$n,
     jacobian = jacobian,
-    data = vae_floats(x, given$code, rows, data$mu, data$unit, means)
+    data = training_floats(raw, x, given$code, rows, data, means, asked$transform)
   )
   if (problem$layout$size[nrow(problem$layout)] + max(problem$layout$offset) > 2^31) {
     abort_arg("encoder", "make a model of less than 2^31 parameters")
@@ -363,6 +363,18 @@ vae_floats <- function(x, code, rows, mu, unit, means, arg = "x") {
   missing <- any(summarise_columns(x, rows = rows)$count < n)
   list(n = n, x = floats, fill = if (missing) .Call(C_as_float, (means - mu) * unit),
        condition = .Call(C_as_float, as.double(t(some(code, rows)))))
+}
+
+# Rows to train on. Pixels that a transform spreads by noise stay pixels: the core gives
+# them new noise in each epoch.
+training_floats <- function(raw, x, code, rows, data, means, transform) {
+  pixels <- fresh_noise(transform, raw)
+  if (is.null(pixels)) return(vae_floats(x, code, rows, data$mu, data$unit, means))
+  floats <- vae_floats(raw, code, rows, numeric(data$p), rep(1, data$p), means)
+  as_float <- function(x) .Call(C_as_float, as.double(x))
+  if (!is.null(floats$fill)) floats$fill <- as_float((means - data$mu) * data$unit)
+  floats$pixels <- c(pixels, list(mu = as_float(data$mu), unit = as_float(data$unit)))
+  floats
 }
 
 # Which rows are set aside: a share of them at random, or those of the fit that goes on.
@@ -630,9 +642,9 @@ new_vae <- function(problem, run) {
   structure(
     list(
       call = problem$call,
-      elbo = terms$reconstruction - terms$kl + problem$jacobian,
+      elbo = terms$reconstruction - terms$kl + terms$jacobian,
       reconstruction = terms$reconstruction, kl = terms$kl,
-      log_jacobian = problem$jacobian,
+      log_jacobian = terms$jacobian,
       kl_dimensions = if (!is.null(terms$kl_dimensions))
         structure(terms$kl_dimensions, names = latent),
       sigma2 = if (length(sigma2) > 1) structure(sigma2, names = problem$features) else
@@ -665,6 +677,11 @@ kept_settings <- function(control) {
   unclass(control)[setdiff(names(control), c("resume", "callback", "shown", "search"))]
 }
 
+# The log-Jacobian per observation: of the noise that the terms met, where it is new.
+jacobian_of <- function(problem, terms) {
+  if (is.null(problem$data$pixels)) problem$jacobian else terms$jacobian
+}
+
 # Parameters that were trained, and scales that were estimated.
 df_vae <- function(problem) {
   layout <- problem$layout
@@ -678,7 +695,7 @@ finish_vae <- function(problem, run) {
   run$terms <- if (is.null(out)) terms_of_epoch(problem, run$history, run$best_epoch) else
     list(reconstruction = out$terms$reconstruction + problem$units,
          kl = out$terms$kl, s2 = out$terms$s2, floored = out$terms$floored,
-         kl_dimensions = out$kl_dimensions)
+         kl_dimensions = out$kl_dimensions, jacobian = jacobian_of(problem, out$terms))
   fit <- new_vae(problem, run)
   if (isTRUE(fit$floored > 0) && problem$asked$learn_sigma2) {
     warning(sprintf("The noise variance is at its least value, sigma2_min = %s, in %.3g %% of ",
