@@ -157,10 +157,12 @@ nobs.vae <- function(object, ...) object$n
 #' @rdname posterior
 #' @param condition for a [vae()] with a condition, that of the rows of `newdata`.
 #' @export
-posterior.vae <- function(object, newdata = NULL, condition = NULL, ...) {
+posterior.vae <- function(object, newdata = NULL, condition = NULL, draws = 0, ...) {
   check_dots_empty(...)
-  structure(encode_rows(object, vae_rows(object, newdata, condition)),
-            class = "latent_posterior")
+  draws <- check_count(draws, "draws", 0)
+  post <- structure(encode_rows(object, vae_rows(object, newdata, condition)),
+                    class = "latent_posterior")
+  with_draws(post, draws)
 }
 
 # ---- the ELBO ------------------------------------------------------------
@@ -324,9 +326,7 @@ simulate.vae <- function(object, nsim = 1, seed = NULL, type = c("ancestral", "m
   state <- seed_state(seed)
   on.exit(state$restore())
   z <- matrix(stats::rnorm(nsim * object$k), nsim, object$k)
-  x <- decode_latent(object, z, code, type == "ancestral")
-  y <- x$mean
-  if (type == "ancestral") y <- y + sqrt(x$variance) * stats::rnorm(length(y))
+  y <- deep_given(object, z, code, noise = type == "ancestral")
   structure(to_user(object, y), seed = state$seed)
 }
 
