@@ -19,7 +19,7 @@ vae_rows <- function(object, newdata, condition = NULL, env = parent.frame(2),
   floats <- vae_floats(data$x, code, NULL, object$shift, object$unit,
                        unname(object$mean), arg)
   if (found) check_found(object, floats, is.null(asked), arg)
-  c(data, list(floats = floats))
+  c(data, list(floats = floats, frame = is.data.frame(newdata)))
 }
 
 # Data and condition that were found by their names are those of the fit. (A transform adds

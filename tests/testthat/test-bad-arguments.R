@@ -363,6 +363,12 @@ table <- list(
   posterior.vae = list(call = "posterior", with = list(object = deep),
                        bad = list(newdata = no_newdata, condition = any_condition,
                                   draws = c(no_count, list(`NULL` = NULL)))),
+  impute.vae = list(
+    call = "impute", with = list(object = deep),
+    bad = list(newdata = no_newdata, draws = c(no_count, list(`NULL` = NULL)),
+               samples = c(no_count, list(`NULL` = NULL, zero = 0, few = 19)),
+               condition = any_condition)
+  ),
   decode.vae = list(call = "decode", with = list(object = deep, z = c(0, 0)),
                     bad = list(z = no_latent, type = no_choice, condition = any_condition)),
   elbo.vae = list(
