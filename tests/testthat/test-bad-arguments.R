@@ -363,6 +363,12 @@ table <- list(
   posterior.vae = list(call = "posterior", with = list(object = deep),
                        bad = list(newdata = no_newdata, condition = any_condition,
                                   draws = c(no_count, list(`NULL` = NULL)))),
+  logLik.vae = list(
+    call = "logLik", with = list(object = deep),
+    bad = list(newdata = no_newdata,
+               samples = c(no_count, list(`NULL` = NULL, zero = 0, one = 1)),
+               by = no_choice, condition = any_condition)
+  ),
   impute.vae = list(
     call = "impute", with = list(object = deep),
     bad = list(newdata = no_newdata, draws = c(no_count, list(`NULL` = NULL)),
