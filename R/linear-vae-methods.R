@@ -46,13 +46,14 @@ predict.linear_vae <- function(object, newdata = NULL,
 
 #' @rdname posterior
 #' @export
-posterior.linear_vae <- function(object, newdata = NULL, ...) {
+posterior.linear_vae <- function(object, newdata = NULL, draws = 0, ...) {
   check_dots_empty(...)
+  draws <- check_count(draws, "draws", 0)
   mean <- if (is.null(newdata)) object$scores else
     latent_of(object, conform(object, newdata))
   k <- object$k
   latent <- names(object$D)
-  structure(
+  post <- structure(
     list(mean = mean,
          variance = matrix(object$D, nrow(mean), k, byrow = TRUE,
                            dimnames = list(rownames(mean), latent)),
@@ -60,6 +61,7 @@ posterior.linear_vae <- function(object, newdata = NULL, ...) {
          pattern = rep(1L, nrow(mean))),
     class = "latent_posterior"
   )
+  with_draws(post, draws)
 }
 
 #' @rdname coef.ppca

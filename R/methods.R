@@ -76,9 +76,7 @@ data_loadings <- function(object) {
 
 # mu + W z for each row of z (n x k), on the scale of the user's data.
 reconstruct <- function(object, z) {
-  y <- tcrossprod(cbind(rep(1, nrow(z)), z), cbind(object$mean, data_loadings(object)))
-  dimnames(y) <- list(rownames(z), object$features)
-  transform_inverse(object$transform, y)
+  to_user(object, linear_given(object, z), rownames(z))
 }
 
 # ---- predictions ---------------------------------------------------------
@@ -149,6 +147,7 @@ residuals.ppca <- function(object, newdata = NULL, ...) {
 #' @param newdata the data, as in [predict.ppca()]; by default the data that
 #'   the model was fitted to, which must be in the fit (`keep_data = TRUE`) or
 #'   still be found under the name used in the call.
+#' @param draws number of samples of z to draw for each row, from R's generator.
 #' @param ... unused.
 #' @return A list of class `latent_posterior` with
 #'   \item{mean}{n x k posterior means.}
@@ -157,10 +156,13 @@ residuals.ppca <- function(object, newdata = NULL, ...) {
 #'   \item{cov}{k x k x u array of posterior covariances, one for each of the u
 #'     patterns of missing cells (u = 1 for complete data).}
 #'   \item{pattern}{for each row, which of the u covariances is its own.}
+#'   \item{draws}{where they are asked for, n x k x `draws` array of samples.}
 #'   A row without any observed cell has the prior, N(0, I).
 #'
-#'   For a [vae()] `mean` and `variance` alone, as the encoder gives them; it sees the mean
+#'   For a [linear_vae()] it is q(z | x), one covariance for all rows. For a [vae()] it is
+#'   q(z | x), too, without `cov` and `pattern`, as the encoder gives it, which sees the mean
 #'   of a feature where a cell is missing.
+#' @seealso [decode()], the way back.
 #' @references Tipping and Bishop (1999), section 3.1.
 #' @examples
 #' x <- as.matrix(iris[1:4])
@@ -169,26 +171,30 @@ residuals.ppca <- function(object, newdata = NULL, ...) {
 #' post <- posterior(fit, x)
 #' head(post$variance)
 #' post$cov[, , post$pattern[1]]
+#' set.seed(1)
+#' dim(posterior(fit, x, draws = 5)$draws)
 #' @export
 posterior <- function(object, newdata = NULL, ...) UseMethod("posterior")
 
 #' @rdname posterior
 #' @export
-posterior.ppca <- function(object, newdata = NULL, ...) {
+posterior.ppca <- function(object, newdata = NULL, draws = 0, ...) {
   check_dots_empty(...)
+  draws <- check_count(draws, "draws", 0)
   data <- conform(object, data_of(object, newdata))
   out <- posterior_pass(object, data$x, cov = TRUE)
   latent <- colnames(object$loadings)
   cov <- unpack_covariances(out$cov, object$k, latent)
   variance <- matrix(apply(cov, 3, diag), ncol = object$k, byrow = TRUE)
   names <- list(rownames(data$raw), latent)
-  structure(
+  post <- structure(
     list(mean = structure(out$mean, dimnames = names),
          variance = structure(variance[out$pattern, , drop = FALSE],
                               dimnames = names),
          cov = cov, pattern = out$pattern),
     class = "latent_posterior"
   )
+  with_draws(post, draws)
 }
 
 # u x k(k+1)/2 lower triangles, by columns, to k x k x u.
@@ -211,94 +217,8 @@ print.latent_posterior <- function(x, ...) {
   print(utils::head(x$mean))
   cat("Standard deviations:\n")
   print(utils::head(sqrt(x$variance)))
+  if (!is.null(x$draws)) cat("With", dim(x$draws)[3], "draws of each\n")
   invisible(x)
-}
-
-#' Fill in missing cells
-#'
-#' Replaces each missing cell by its mean given the observed cells of its row,
-#' or draws all missing cells of a row jointly from their conditional
-#' distribution (proper draws for multiple imputation, given the fitted
-#' parameters).
-#'
-#' @param object a fitted model.
-#' @param newdata data with missing cells, as in [predict.ppca()]; by default
-#'   the data that the model was fitted to.
-#' @param draws 0 for the conditional mean; m for m random completions.
-#' @param ... unused.
-#' @return `newdata` (its features, in the order of the fit) with the missing
-#'   cells filled in and all others untouched: a matrix, or a data frame if
-#'   `newdata` is one. With `draws` a list of that many. With a `transform` the
-#'   mean is taken on the transformed scale and mapped back.
-#' @examples
-#' x <- as.matrix(iris[1:4])
-#' x[cbind(1:20, rep(1:4, 5))] <- NA
-#' fit <- ppca(x, k = 2)
-#' head(impute(fit, x))
-#' set.seed(1)
-#' several <- impute(fit, x, draws = 5)
-#' sapply(several, function(one) one[1, 1])
-#' @export
-impute <- function(object, newdata = NULL, draws = 0, ...) UseMethod("impute")
-
-#' @rdname impute
-#' @export
-impute.ppca <- function(object, newdata = NULL, draws = 0, ...) {
-  check_dots_empty(...)
-  draws <- check_count(draws, "draws", 0)
-  given <- data_of(object, newdata)
-  data <- conform(object, given)
-  post <- posterior_pass(object, data$x, cov = draws > 0)
-  complete <- function(z, noise) {
-    out <- fill_cells(object, data$raw, z, noise)
-    if (is.data.frame(given)) as.data.frame(out) else out
-  }
-  if (draws == 0) return(complete(post$mean, 0))
-  cov <- unpack_covariances(post$cov, object$k, NULL)
-  roots <- lapply(seq_len(dim(cov)[3]), function(u) {
-    chol(matrix(cov[, , u], object$k))
-  })
-  rows <- split(seq_along(post$pattern), post$pattern)
-  lapply(seq_len(draws), function(draw) {
-    complete(draw_latent(post$mean, roots, rows), sqrt(object$sigma2))
-  })
-}
-
-# z ~ N(mean_i, R_u'R_u) for the rows of each pattern u.
-draw_latent <- function(mean, roots, rows) {
-  z <- matrix(stats::rnorm(length(mean)), nrow(mean), ncol(mean))
-  for (u in seq_along(rows)) {
-    z[rows[[u]], ] <- z[rows[[u]], , drop = FALSE] %*% roots[[u]]
-  }
-  mean + z
-}
-
-# The missing cells of x at mu + W z plus noise of that standard deviation.
-fill_cells <- function(object, x, z, noise) {
-  if (is_sparse(x)) return(fill_sparse(object, x, z, noise))
-  w <- data_loadings(object)
-  sd <- if (is.null(object$scale)) rep(1, object$p) else object$scale
-  for (j in seq_len(ncol(x))) {
-    rows <- which(is.na(x[, j]))
-    if (!length(rows)) next
-    y <- object$mean[[j]] + z[rows, , drop = FALSE] %*% w[j, ]
-    if (noise > 0) y <- y + noise * sd[[j]] * stats::rnorm(length(rows))
-    x[rows, j] <- transform_inverse(object$transform, y)
-  }
-  x
-}
-
-fill_sparse <- function(object, x, z, noise) {
-  cells <- which(is.na(x@x))
-  row <- x@i[cells] + 1L
-  column <- rep(seq_len(ncol(x)), diff(x@p))[cells]
-  w <- data_loadings(object)
-  sd <- if (is.null(object$scale)) rep(1, object$p) else object$scale
-  y <- object$mean[column] +
-    rowSums(z[row, , drop = FALSE] * w[column, , drop = FALSE])
-  if (noise > 0) y <- y + noise * sd[column] * stats::rnorm(length(cells))
-  x@x[cells] <- unname(y)
-  x
 }
 
 #' Generate data from a fitted model
@@ -325,13 +245,8 @@ simulate.ppca <- function(object, nsim = 1, seed = NULL,
   state <- seed_state(seed)
   on.exit(state$restore())
   z <- matrix(stats::rnorm(nsim * object$k), nsim, object$k)
-  y <- tcrossprod(cbind(rep(1, nsim), z), cbind(object$mean, data_loadings(object)))
-  if (type == "ancestral") {
-    sd <- if (is.null(object$scale)) rep(1, object$p) else object$scale
-    y <- y + stats::rnorm(length(y)) * rep(sqrt(object$sigma2) * sd, each = nsim)
-  }
-  dimnames(y) <- list(NULL, object$features)
-  structure(transform_inverse(object$transform, y), seed = state$seed)
+  y <- linear_given(object, z, noise = type == "ancestral")
+  structure(to_user(object, y), seed = state$seed)
 }
 
 # The convention of stats::simulate().

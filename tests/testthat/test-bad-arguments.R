@@ -109,6 +109,12 @@ no_train_control <- c(nothing, list(
   frame = frame, fit = vae, em = em_control(), by_hand = list(tol = 1, maxit = 3)
 ))
 
+# Latent positions in two dimensions.
+no_latent <- c(without(no_matrix, "infinite", "minus_infinite", "infinite_frame"), list(
+  `NULL` = NULL, three = 1:3, wide = x, hole = c(1, NA), infinite = c(1, Inf),
+  strings_frame = data.frame(a = 1, b = "a"), hole_frame = data.frame(a = 1, b = NA_real_)
+))
+
 # A model that encodes cannot do so where a cell is missing.
 no_complete <- c(no_newdata, list(
   hole = replace(x, 7, NA), hole_frame = as.data.frame(replace(x, 7, NA)), all_missing = x + NA
@@ -355,7 +361,22 @@ table <- list(
     bad = list(newdata = no_newdata, type = no_choice, condition = any_condition)
   ),
   posterior.vae = list(call = "posterior", with = list(object = deep),
-                       bad = list(newdata = no_newdata, condition = any_condition)),
+                       bad = list(newdata = no_newdata, condition = any_condition,
+                                  draws = c(no_count, list(`NULL` = NULL)))),
+  logLik.vae = list(
+    call = "logLik", with = list(object = deep),
+    bad = list(newdata = no_newdata,
+               samples = c(no_count, list(`NULL` = NULL, zero = 0, one = 1)),
+               by = no_choice, condition = any_condition)
+  ),
+  impute.vae = list(
+    call = "impute", with = list(object = deep),
+    bad = list(newdata = no_newdata, draws = c(no_count, list(`NULL` = NULL)),
+               samples = c(no_count, list(`NULL` = NULL, zero = 0, few = 19)),
+               condition = any_condition)
+  ),
+  decode.vae = list(call = "decode", with = list(object = deep, z = c(0, 0)),
+                    bad = list(z = no_latent, type = no_choice, condition = any_condition)),
   elbo.vae = list(
     call = "elbo", with = list(object = deep),
     bad = list(newdata = no_newdata, samples = c(no_count, list(`NULL` = NULL, zero = 0)),
@@ -479,7 +500,8 @@ table <- list(
   as_linear_vae.linear_vae = list(call = "as_linear_vae", with = list(object = vae),
                                   bad = list()),
   posterior.linear_vae = list(call = "posterior", with = list(object = vae),
-                              bad = list(newdata = no_complete)),
+                              bad = list(newdata = no_complete,
+                                         draws = c(no_count, list(`NULL` = NULL)))),
   predict.linear_vae = list(call = "predict", with = list(object = vae),
                             bad = list(newdata = no_complete, type = no_choice)),
   coef.linear_vae = list(call = "coef", with = list(object = vae), bad = list(), dots = FALSE),
@@ -539,7 +561,12 @@ table <- list(
   ),
   posterior = list(with = list(object = fit), bad = list(newdata = no_newdata)),
   posterior.ppca = list(call = "posterior", with = list(object = fit),
-                        bad = list(newdata = no_newdata)),
+                        bad = list(newdata = no_newdata,
+                                   draws = c(no_count, list(`NULL` = NULL)))),
+  decode = list(with = list(object = fit, z = c(0, 0)),
+                bad = list(z = no_latent, type = no_choice)),
+  decode.ppca = list(call = "decode", with = list(object = fit, z = c(0, 0)),
+                     bad = list(z = no_latent, type = no_choice)),
   impute = list(with = list(object = fit),
                 bad = list(newdata = no_newdata, draws = c(no_count, list(`NULL` = NULL)))),
   impute.ppca = list(call = "impute", with = list(object = fit),
@@ -733,8 +760,8 @@ test_that("arguments without a default have to be given", {
   expect_error(interpolate_latent(deep, x[1, ]), "argument \"to\" is missing", fixed = TRUE)
   expect_error(dense(), "argument \"units\" is missing", fixed = TRUE)
   expect_error(schedule_cosine(3), "argument \"from\" is missing", fixed = TRUE)
-  for (generic in list(posterior, impute, elbo, tune_sigma2, posterior_collapse, stability,
-                       landscape, rescale_latent, as_linear_vae)) {
+  for (generic in list(posterior, decode, impute, elbo, tune_sigma2, posterior_collapse,
+                       stability, landscape, rescale_latent, as_linear_vae)) {
     expect_error(generic())
     for (object in list(NULL, 1, "a", x, mean, unclass(fit), ae)) {
       expect_error(generic(object), "no applicable method")

@@ -787,3 +787,71 @@ test_that("more samples make rate and distortion, and the tuned variance, less n
   })
   expect_equal(tuned(1000), mean(errors), tolerance = 0.01)
 })
+
+# ---- the likelihood ------------------------------------------------------------
+
+test_that("logLik() of a linear VAE is that of its normal marginal", {
+  # N(b, W W' + sigma2 I) from coef(), cells missing or not
+  y <- plain(model_data(80, 5, 2, sigma2 = 0.5)) %*% diag(c(1, 3, 1, 1, 0.5))
+  gaps <- with_holes(y, 0.1)
+  for (settings in list(list(), list(noise = "feature"), list(scale = TRUE))) {
+    fit <- do.call(quick_vae, c(list(y, 2, encoder = integer(0), latent_variance = "shared",
+                                     epochs = 200, batch_size = 20), settings))
+    w <- coef(fit)
+    loadings <- unname(w$output$weights)
+    cov <- loadings %*% t(loadings) + diag(rep_len(unname(w$sigma2), 5))
+    # The encoder knows no gaps: a q three times as wide covers what they leave open.
+    l <- fit$layout[fit$layout$name == "log_variance", ]
+    at <- 4 * l$offset + seq_len(4 * l$size)
+    fit$theta[at] <- raw_floats(from_floats(fit$theta[at]) + log(3))
+    for (data in list(y, gaps)) {
+      exact <- log_density(data, unname(w$output$bias), cov)
+      set.seed(1)
+      found <- logLik(fit, data, samples = 4000)
+      each <- logLik(fit, data, samples = 4000, by = "observation")
+      se <- attr(each, "se")
+      expect_lt(max(abs(each - exact) / pmax(se, 1e-5)), 6)
+      expect_lt(abs(as.numeric(found) - sum(exact)), 4 * attr(found, "se") + 1e-3)
+      expect_lt(attr(found, "se"), 1)
+    }
+  }
+  expect_s3_class(found, "logLik")
+  expect_identical(attr(found, "nobs"), 80L)
+  expect_identical(attr(found, "df"), fit$df)
+  expect_equal(AIC(found), -2 * as.numeric(found) + 2 * fit$df)
+})
+
+test_that("logLik()'s standard error and bias are what repeated estimates show", {
+  fit <- quick_vae(x, 2, encoder = 4, epochs = 30)
+  set.seed(1)
+  many <- replicate(200, {
+    found <- logLik(fit, x, samples = 60)
+    c(found, attr(found, "se"))
+  })
+  expect_equal(sqrt(mean(many[2, ]^2)), sd(many[1, ]), tolerance = 0.25)
+  set.seed(2)
+  best <- as.numeric(logLik(fit, x, samples = 50000))
+  low <- best - mean(many[1, ])
+  expect_gt(low, 0)
+  expect_equal(low, mean(many[2, ]^2) / 2, tolerance = 0.4)
+  # one sample is the ELBO, on average; any number lies above it
+  expect_gt(best, nrow(x) * elbo(fit, x, samples = 500)[["elbo"]])
+})
+
+test_that("logLik() of the data of the fit, with a transform and a condition", {
+  pixels <- matrix(rbinom(200, 255, 0.3), 40)
+  label <- factor(rep(c("a", "b"), 20))
+  set.seed(1)
+  fit <- vae(pixels + 0.5, 2, encoder = 3, condition = label, transform = logit_pixels(0.01),
+             control = train_control(epochs = 3, batch_size = 20), keep_data = TRUE)
+  set.seed(4)
+  found <- logLik(fit, samples = 100)
+  set.seed(4)
+  each <- logLik(fit, pixels + 0.5, samples = 100, by = "observation", condition = label)
+  expect_equal(sum(each), as.numeric(found))
+  expect_equal(sqrt(sum(attr(each, "se")^2)), attr(found, "se"))
+  # the same bound as elbo(weighted = TRUE), which is tested by itself
+  many <- replicate(50, mean(logLik(fit, samples = 50)) / 40)
+  weighted <- replicate(50, elbo(fit, samples = 50, weighted = TRUE)[["weighted"]])
+  expect_lt(abs(mean(many) - mean(weighted)) / sqrt((var(many) + var(weighted)) / 50), 4)
+})
