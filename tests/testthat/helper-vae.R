@@ -18,6 +18,12 @@ affine <- function(h, layer) {
   unname(h %*% t(layer$weights) + rep(layer$bias, each = nrow(h)))
 }
 
+# A head, and the map beside it from the input of its chain, where there is one.
+head_of <- function(h, input, layer) {
+  out <- affine(h, layer)
+  if (is.null(layer$linear)) out else out + unname(input %*% t(layer$linear))
+}
+
 run_layers <- function(h, layers) {
   for (layer in layers) h <- activation_functions[[layer$activation]](affine(h, layer))
   h
@@ -37,17 +43,19 @@ reference_condition <- function(condition, levels = NULL) {
 reference_encode <- function(w, x, condition = NULL, means = NULL) {
   x <- unname(as.matrix(x))
   if (anyNA(x)) x[is.na(x)] <- means[col(x)[is.na(x)]]
-  h <- run_layers(cbind(x, reference_condition(condition)), w$encoder)
+  input <- cbind(x, reference_condition(condition))
+  h <- run_layers(input, w$encoder)
   log_variance <- if (is.list(w$log_variance)) affine(h, w$log_variance) else
     matrix(w$log_variance, nrow(x), length(w$log_variance), byrow = TRUE)
-  list(mean = affine(h, w$mean), variance = exp(log_variance))
+  list(mean = head_of(h, input, w$mean), variance = exp(log_variance))
 }
 
 # Means and variances (n x p) of p(x | z). `floor`: the least variance that a decoder
 # gives, a number or one a feature.
 reference_decode <- function(w, z, condition = NULL, floor = 0) {
-  h <- run_layers(cbind(unname(z), reference_condition(condition)), w$decoder)
-  mean <- affine(h, w$output)
+  input <- cbind(unname(z), reference_condition(condition))
+  h <- run_layers(input, w$decoder)
+  mean <- head_of(h, input, w$output)
   n <- nrow(mean)
   p <- ncol(mean)
   if (is.list(w$log_sigma2)) {
@@ -147,7 +155,7 @@ quick_vae <- function(x, k, ..., epochs = 4, batch_size = 10, learning_rate = 0.
 essence <- function(fit) {
   fit <- unclass(fit)
   fit$history$seconds <- NULL
-  fit$call <- fit$control <- fit$terms <- fit$arguments$given <- NULL
+  fit$call <- fit$control <- fit$given <- fit$terms <- fit$arguments$given <- NULL
   fit
 }
 
