@@ -133,7 +133,7 @@ impute.vae <- function(object, newdata = NULL, draws = 0, samples = 1000, condit
   check_dots_empty(...)
   draws <- check_count(draws, "draws", 0)
   samples <- check_count(samples, "samples", 20)
-  rows <- vae_rows(object, newdata, condition)
+  rows <- vae_rows(object, newdata, condition, whole = TRUE)
   cells <- missing_cells(rows$raw)
   found <- impute_cells(object, rows$floats, cells, draws, samples)
   column <- cells$column

@@ -3,13 +3,14 @@
 # ---- data that a method asks for ----------------------------------------
 
 # The rows that a method is about, with their condition, as the C code takes them: those
-# given, or else those that the model was trained on.
+# given, or else those that the model was trained on, or with `whole` also those that were
+# set aside, in the order of the data.
 vae_rows <- function(object, newdata, condition = NULL, env = parent.frame(2),
-                     arg = "newdata") {
+                     arg = "newdata", whole = FALSE) {
   found <- is.null(newdata)
   asked <- condition
   if (found) {
-    given <- training_rows(object, condition, env, arg)
+    given <- training_rows(object, condition, env, arg, whole)
     newdata <- given$x
     condition <- given$condition
   }
@@ -18,7 +19,13 @@ vae_rows <- function(object, newdata, condition = NULL, env = parent.frame(2),
   code <- condition_code(object, condition, nrow(data$x))
   floats <- vae_floats(data$x, code, NULL, object$shift, object$unit,
                        unname(object$mean), arg)
-  if (found) check_found(object, floats, is.null(asked), arg)
+  if (found) {
+    trained <- if (whole && length(object$held_out)) {
+      vae_floats(data$x, code, seq_len(nrow(data$x))[-object$held_out], object$shift,
+                 object$unit, unname(object$mean), arg)
+    } else floats
+    check_found(object, trained, is.null(asked), arg)
+  }
   c(data, list(floats = floats, frame = is.data.frame(newdata)))
 }
 
@@ -37,18 +44,18 @@ check_found <- function(object, floats, condition, arg) {
 }
 
 # Without the rows that were held out. The condition is found as the data are.
-training_rows <- function(object, condition, env, arg = "newdata") {
+training_rows <- function(object, condition, env, arg = "newdata", whole = FALSE) {
   held <- object$held_out
-  whole <- object
-  whole$n <- object$n + length(held)
-  x <- data_of(whole, NULL, arg, env)
+  given <- object
+  given$n <- object$n + length(held)
+  x <- data_of(given, NULL, arg, env)
   if (is.null(condition)) condition <- condition_of(object, env)
-  if (!length(held)) return(list(x = x, condition = condition))
+  if (!length(held) || whole) return(list(x = x, condition = condition))
   # a condition may be given for all rows, or for just those that the model was trained on
   if (!is.null(condition) && NROW(condition) != object$n) {
-    if (NROW(condition) != whole$n) {
+    if (NROW(condition) != given$n) {
       abort_arg("condition", sprintf("have a value for each of the %d rows, or of the %d in all",
-                                     object$n, whole$n), NROW(condition))
+                                     object$n, given$n), NROW(condition))
     }
     condition <- some(condition, -held)
   }
@@ -107,8 +114,9 @@ condition_code <- function(object, condition, n) {
 #'
 #' @param object a fitted [vae()] model.
 #' @param newdata a matrix, data frame or sparse matrix with the features of the fit; may
-#'   hold `NA`. By default the rows that the model was trained on, which must be in the
-#'   fit (`keep_data = TRUE`) or still be found under the name used in the call.
+#'   hold `NA`. By default all rows that the model was given, those set aside for
+#'   validation included; they must be in the fit (`keep_data = TRUE`) or still be found
+#'   under the name used in the call.
 #' @param type `"latent"` for the means of q(z | x), n x k; `"reconstruction"` for the
 #'   decoder's mean at these, n x p, on the scale of the data.
 #' @param condition for a model with a condition, that of the rows of `newdata`; without
@@ -126,7 +134,7 @@ predict.vae <- function(object, newdata = NULL, type = c("latent", "reconstructi
                         condition = NULL, ...) {
   check_dots_empty(...)
   type <- check_choice(type, "type", c("latent", "reconstruction"))
-  rows <- vae_rows(object, newdata, condition)
+  rows <- vae_rows(object, newdata, condition, whole = TRUE)
   if (type == "latent") encode_rows(object, rows)$mean else reconstruct_rows(object, rows)
 }
 
@@ -140,14 +148,14 @@ reconstruct_rows <- function(object, rows) {
 #' @export
 fitted.vae <- function(object, ...) {
   check_dots_empty(...)
-  reconstruct_rows(object, vae_rows(object, NULL))
+  reconstruct_rows(object, vae_rows(object, NULL, whole = TRUE))
 }
 
 #' @rdname predict.vae
 #' @export
 residuals.vae <- function(object, newdata = NULL, condition = NULL, ...) {
   check_dots_empty(...)
-  rows <- vae_rows(object, newdata, condition)
+  rows <- vae_rows(object, newdata, condition, whole = TRUE)
   as.matrix(rows$raw) - reconstruct_rows(object, rows)
 }
 
@@ -160,7 +168,7 @@ nobs.vae <- function(object, ...) object$n
 posterior.vae <- function(object, newdata = NULL, condition = NULL, draws = 0, ...) {
   check_dots_empty(...)
   draws <- check_count(draws, "draws", 0)
-  post <- structure(encode_rows(object, vae_rows(object, newdata, condition)),
+  post <- structure(encode_rows(object, vae_rows(object, newdata, condition, whole = TRUE)),
                     class = "latent_posterior")
   with_draws(post, draws)
 }

@@ -109,23 +109,33 @@ resumed_state <- function(problem, resume) {
 # With patience the start is the best so far: training may lead nowhere better.
 score_start <- function(problem, state, control) {
   if (is.null(control$patience) || is.null(problem$validation)) return(state)
-  score <- validation_elbo(problem, state$theta, state$key)
-  if (is.finite(score)) state$best <- list(theta = state$theta, epoch = 0L, score = score)
+  rows <- validation_rows(problem, state$theta, state$key)
+  if (isTRUE(control$search)) state$scores <- list(rows)
+  if (all(is.finite(rows))) {
+    state$best <- list(theta = state$theta, epoch = 0L, score = mean(rows))
+  }
   state
 }
 
-# Few rows get more samples each.
 validation_elbo <- function(problem, theta, key) {
+  if (!is.null(problem$validation)) mean(validation_rows(problem, theta, key))
+}
+
+# The ELBO of each validation row; few rows get more samples each.
+validation_rows <- function(problem, theta, key) {
   held <- problem$validation
-  if (is.null(held)) return(NULL)
-  samples <- max(1L, min(50L, 1000L %/% held$data$n))
+  samples <- max(1L, min(20L, 400L %/% held$data$n))
   out <- evaluate_vae(problem, theta, held$data, key, samples)
-  mean(out$reconstruction + held$units + held$jacobian - out$kl)
+  out$reconstruction + held$units + held$jacobian - out$kl
 }
 
 # The ELBO of the validation data, and where patience asks for it the best state so far.
 score_epoch <- function(problem, state, row, control) {
-  row$validation <- validation_elbo(problem, state$theta, state$key)
+  if (!is.null(problem$validation)) {
+    rows <- validation_rows(problem, state$theta, state$key)
+    row$validation <- mean(rows)
+    if (isTRUE(control$search)) state$scores <- c(state$scores, list(rows))
+  }
   if (!is.null(control$patience)) {
     score <- if (is.null(row$validation)) row$elbo else row$validation
     warm <- warmup_epochs(problem$asked$beta)

@@ -192,26 +192,42 @@ vae <- function(x, k, encoder = c(512, 256), decoder = rev(encoder), activation 
 
 # Where neither epochs nor validation data are given, how long to train is found on rows
 # that are set aside. Where these are many among the rows, the model is then trained
-# anew on all rows, for as many epochs as were best.
+# anew on all rows, for the fewest epochs after which the ELBO of the rows set aside was
+# within a standard error of its best (Breiman, Friedman, Olshen and Stone 1984).
 fit_until_good <- function(raw, asked, condition, validation, control, call, terms) {
   n <- nrow(raw)
   aside <- rows_aside(n)
   if (aside == 0) return(fit_vae(raw, asked, condition, NULL, control, call, terms))
   anew <- aside > 0.05 * n
   first <- control
-  if (anew) first[c("checkpoint", "callback")] <- list(NULL)
+  if (anew) {
+    first[c("checkpoint", "callback")] <- list(NULL)
+    first$search <- TRUE
+  }
   fit <- fit_vae(raw, asked, condition, aside / n, first, call, terms)
   if (!anew || !fit$stopped %in% c("limit", "converged")) return(fit)
-  control$epochs <- fit$best_epoch
+  control$epochs <- fewest_epochs(fit$state$scores)
   control$learning_rate <- fit$control$learning_rate
-  search <- list(rows = aside, epochs = fit$iterations, best_epoch = fit$best_epoch,
-                 history = fit$history, converged = fit$converged)
-  control$search <- search
+  control$search <- list(rows = aside, epochs = fit$iterations, best_epoch = control$epochs,
+                         history = fit$history)
   fit_vae(raw, asked, condition, NULL, control, call, terms)
 }
 
-# A tenth of the rows, at least 5 and at most 1,000; none of less than 20.
-rows_aside <- function(n) if (n < 20) 0 else min(1000, max(5, ceiling(n / 10)))
+# A tenth of the rows, at least 10 (or a quarter) and at most 1,000; none of less than 10.
+rows_aside <- function(n) {
+  if (n < 10) 0 else min(1000, max(ceiling(n / 10), min(10, n %/% 4)))
+}
+
+# The first epoch (from 0) whose ELBO of the rows is no more than a standard error of the
+# difference below the best. `scores`: a vector of rows for each.
+fewest_epochs <- function(scores) {
+  scores <- simplify2array(scores)
+  mean <- colMeans(scores)
+  mean[!is.finite(mean)] <- -Inf
+  less <- scores[, which.max(mean)] - scores
+  error <- sqrt(apply(less, 2, stats::var) / nrow(scores))
+  which(mean == max(mean) | is.finite(mean) & colMeans(less) <= error)[1] - 1L
+}
 
 check_sigma2_update <- function(update, default, asked) {
   update <- check_choice(update, "sigma2_update", c("optimal", "gradient"))
