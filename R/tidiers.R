@@ -10,7 +10,8 @@
 #' about each row.
 #'
 #' @param x a fitted [ppca()], [linear_vae()], [linear_ae()] or [vae()] model, or the
-#'   result of [select_rank()], [posterior_collapse()] or [stability()].
+#'   result of [select_rank()], [posterior_collapse()], [stability()] or
+#'   [compare_models()].
 #' @param matrix `"loadings"`, `"scores"` (posterior means of the observations, or
 #'   their latent positions) or `"values"` (eigenvalues); where there is one,
 #'   `"encoder"` (V); for a linear VAE `"dimensions"`. For a deep VAE `"dimensions"`,
@@ -39,7 +40,7 @@
 #'     `layer`, `inputs`, `outputs` (0 inputs for a vector), `activation`, `parameters`.
 #'   * `tidy()` of a choice of rank: its `table`, and whether the row is
 #'     `chosen`. Of posterior collapse: its `dimensions`, with `component`. Of
-#'     stability: its columns.
+#'     stability: its columns. Of a comparison of models: its `table`.
 #'   * `glance()`: one row, whose columns are the same for all families, so that rows of
 #'     several models can be bound together; `NA` where a model has no such thing.
 #'     `family`: the class of the model. `n`, `p`, `k`, `sigma2` (the mean, where there
