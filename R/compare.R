@@ -293,8 +293,7 @@ print.model_comparison <- function(x, ...) {
 # What of the table is shown, as text.
 comparison_columns <- function(t) {
   with_se <- function(value, se) {
-    steps <- se[is.finite(se) & se > 0]
-    digits <- if (length(steps)) min(6, max(0, 1 - floor(log10(min(steps))))) else 4
+    digits <- digits_of(se)
     sprintf("%.*f (%.*f)", digits, value, digits, se)
   }
   apart <- with_se(t$difference, t$difference_se)
@@ -303,9 +302,15 @@ comparison_columns <- function(t) {
                     params = format(t$parameters, scientific = FALSE),
                     value = with_se(t$value, t$se), kind = t$kind, difference = apart)
   told <- t$kind == "bound" & !is.na(t$loglik)
-  if (any(told)) out$loglik <- ifelse(told, sprintf("%.7g", t$loglik), "")
+  if (any(told)) out$loglik <- ifelse(told, sprintf("%.*f", digits_of(t$se), t$loglik), "")
   out$seconds <- ifelse(is.na(t$seconds), "", sprintf("%.3g", t$seconds))
   out
+}
+
+# Decimals with which the smallest standard error has two digits.
+digits_of <- function(se) {
+  steps <- se[is.finite(se) & se > 0]
+  if (length(steps)) min(6, max(0, 1 - floor(log10(min(steps))))) else 4
 }
 
 short_names <- function(names, most = 20) {
