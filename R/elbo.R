@@ -85,16 +85,37 @@ elbo_table <- function(object, data, reconstruction, kl, by) {
 #' q(z | x): the expected squared error of a feature,
 #' sigma2 = E|x - W z - mu|^2 / p, the mean over observations and q. After training
 #' with a fixed `sigma2` it shows how far that was from what the learned
-#' representation deserves (Lucas et al. 2019, Table 1).
+#' representation deserves (Lucas et al. 2019, Table 1). With `newdata` it is the noise
+#' variance that suits these: where a model was trained for long, the one that suits
+#' validation data is larger than the one that suits the data trained on.
+#'
+#' @details
+#' `fit` is the model with the tuned noise variance in the place of its own. A
+#' [linear_vae()] or [vae()] keeps q(z | x), V and D included, so that its ELBO is `elbo`.
+#' A [ppca()] model has no q of its own: its posterior is the exact one, which follows
+#' `sigma2`, so that its log-likelihood is `elbo` or more, as after any step of EM.
+#' Tuning it again raises the likelihood further, up to its maximum over `sigma2` for
+#' this W and mu.
+#'
+#' `loglik`, `elbo`, `reconstruction`, `scores` and the like remain those of the data of
+#' the fit, at the new noise variance. Where these data are needed for it (for a
+#' [vae()], and a [ppca()] fit to data with missing cells) but are not found, they are
+#' `NA`. `history` remains that of the training, and training that goes on
+#' ([update()][stats::update]) starts at the tuned value. A `sigma2` that was fixed counts
+#' as a free parameter in `df` from now on. For a [vae()] the tuned value is not below
+#' `sigma2_min`.
 #'
 #' @inheritParams elbo
 #' @return A list of class `tuned_sigma2`: `sigma2`, the `elbo` per observation
-#'   there, and what the model has now, `current_sigma2` and `current_elbo`.
+#'   there, what the model has now, `current_sigma2` and `current_elbo`, and `fit`, the
+#'   model with `sigma2`, see Details.
 #' @references Lucas et al. (2019), section 6.2; see [linear_vae()].
 #' @examples
 #' x <- mnist1000$x / 255
 #' fit <- linear_vae(x, k = 10, sigma2 = 1, learn_sigma2 = FALSE)
 #' tune_sigma2(fit)
+#' fit <- tune_sigma2(fit)$fit
+#' fit$elbo
 #' @export
 tune_sigma2 <- function(object, newdata = NULL, ...) UseMethod("tune_sigma2")
 
@@ -111,11 +132,79 @@ tune_sigma2.ppca <- function(object, newdata = NULL, ...) {
   sigma2 <- error / cells$count
   gain <- 0.5 * (error / object$sigma2 - cells$count -
                    cells$count * log(sigma2 / object$sigma2))
-  structure(
-    list(sigma2 = sigma2, elbo = now[["elbo"]] + gain,
-         current_sigma2 = object$sigma2, current_elbo = now[["elbo"]]),
-    class = "tuned_sigma2"
-  )
+  own <- if (is_complete(object)) NULL else if (is.null(newdata)) data else
+    data_if_any(data_of(object, NULL, env = parent.frame()))
+  new_tuned(sigma2, now[["elbo"]] + gain, object, now[["elbo"]],
+            linear_at_noise(object, sigma2, own))
+}
+
+new_tuned <- function(sigma2, elbo, object, current_elbo, fit) {
+  fit$tuned <- TRUE
+  if (object$fixed) {
+    fit$arguments$sigma2 <- fit$call$sigma2 <- unname(sigma2)
+    if (!isTRUE(object$tuned)) fit$df <- object$df + length(sigma2)
+  }
+  structure(list(sigma2 = sigma2, elbo = elbo, current_sigma2 = object$sigma2,
+                 current_elbo = current_elbo, fit = fit), class = "tuned_sigma2")
+}
+
+# `code`, or NULL where the data of a fit that it looks for are not found.
+data_if_any <- function(code) tryCatch(code, elbo_error = function(e) NULL)
+
+# A linear model with W and mu as they are and another noise variance. `data`: those of
+# a fit to data with missing cells, or NULL where they are not known.
+linear_at_noise <- function(object, sigma2, data) {
+  out <- object
+  out$sigma2 <- sigma2
+  if (inherits(object, "linear_vae")) {
+    change <- change_of_terms(object, sigma2)
+    out$reconstruction <- object$reconstruction + change$reconstruction
+    out$elbo <- object$elbo + change$reconstruction
+    out$loglik <- object$loglik + object$n * change$loglik
+  } else if (is_complete(object)) {
+    out$loglik <- object$loglik +
+      object$n * change_of_terms(as_linear_vae(object), sigma2)$loglik
+    out$scores <- scores_at_noise(object, sigma2)
+  } else {
+    out <- incomplete_at_noise(out, object$sigma2, data)
+  }
+  out
+}
+
+# What the terms of the ELBO, and the log-likelihood, of the data of the fit gain by it.
+change_of_terms <- function(object, sigma2) {
+  u2 <- object$moments$unit^2
+  terms <- lapply(c(object$sigma2, sigma2) / u2, function(s2) {
+    vae_terms(object$p, object$moments, unname(object$D), s2, object$trace / u2)
+  })
+  list(reconstruction = terms[[2]]$reconstruction - terms[[1]]$reconstruction,
+       loglik = terms[[2]]$loglik - terms[[1]]$loglik)
+}
+
+# E(z | x) = M^-1 W'(x - mu), M = W'W + sigma2 I, from that at another sigma2. M is
+# symmetric.
+scores_at_noise <- function(object, sigma2) {
+  u <- core_unit(object)
+  ww <- crossprod(unname(object$loadings) / u)
+  m <- function(sigma2) ww + diag(sigma2 / u^2, object$k)
+  turn <- solve(m(sigma2), m(object$sigma2), tol = 0)
+  structure(object$scores %*% t(turn), dimnames = dimnames(object$scores))
+}
+
+# `object` has the new noise variance; its eigenvalues are those of its own covariance.
+incomplete_at_noise <- function(object, before, data) {
+  object$values <- object$values + object$sigma2 - before
+  object$trace <- object$trace + object$p * (object$sigma2 - before)
+  if (is.null(data)) {
+    object$loglik <- NA_real_
+    object$scores[] <- NA_real_
+    return(object)
+  }
+  x <- conform(object, data)$x
+  pass <- posterior_pass(object, x, loglik = TRUE)
+  object$scores[] <- pass$mean
+  object$loglik <- sum(pass$loglik) + sum(transform_log_jacobian(object$transform, x))
+  object
 }
 
 # Observed cells of a row, and the log of their scales: means over the rows.

@@ -36,7 +36,7 @@
 #'   of the residual) per observation, `values` and `trace` (known eigenvalues of
 #'   the covariance matrix, and its trace), `scores` (n x k), `history` (data frame:
 #'   `iteration`, `loss`, `error`), `converged` (`NA` for `"adam"`), `iterations`,
-#'   `n`, `p`, `k`, `call` and settings.
+#'   `seconds` (how long it took, on the clock), `n`, `p`, `k`, `call` and settings.
 #' @references Baldi, P. and Hornik, K. (1989). Neural networks and principal
 #'   component analysis. *Neural Networks* 2, 53--58.
 #'   \doi{10.1016/0893-6080(89)90014-2}
@@ -102,6 +102,7 @@ check_ae_start <- function(start, p, k) {
 }
 
 fit_linear_ae <- function(raw, asked, start, control, call) {
+  began <- clock()
   before <- use_threads(control)
   on.exit(options(before))
   check_resume(control$resume, raw)
@@ -119,6 +120,7 @@ fit_linear_ae <- function(raw, asked, start, control, call) {
   )
   fit <- new_linear_ae(solution, data, lambda, values, asked, control, call)
   fit$history <- whole_history(resume, fit$history)
+  fit$seconds <- seconds_since(began, resume)
   if (asked$keep_data) fit$x <- raw
   fit
 }

@@ -129,7 +129,7 @@ print.linear_vae <- function(x, ...) {
   cat("Fitted by ", describe_training(x), "\n", sep = "")
   if (!is.null(x$transform)) cat("Transform: ", format(x$transform), "\n", sep = "")
   cat(sprintf("Noise variance sigma2: %s%s\n", format(x$sigma2, digits = 4),
-              if (x$fixed) " (fixed)" else ""))
+              noise_origin(x)))
   if (x$beta != 1) cat("Weight of the KL, beta: ", format(x$beta), "\n", sep = "")
   print_elbo(x)
   gap <- elbo_gap(x)

@@ -94,6 +94,7 @@
 #'   \item{converged, iterations}{whether and after how many rounds (`"em"`),
 #'     evaluations (`"lbfgs"`) or epochs (`"adam"`, for which `converged` is
 #'     `NA`).}
+#'   \item{seconds}{how long it took, on the clock.}
 #'   \item{n, p, k, df, optimizer, objective, moments, state, ...}{sizes, settings,
 #'     and what is needed to go on.}
 #' @seealso [elbo()], [posterior_collapse()], [stability()], [tune_sigma2()],
@@ -172,6 +173,7 @@ check_optimizer <- function(asked) {
 }
 
 fit_linear_vae <- function(raw, asked, start, control, call) {
+  began <- clock()
   before <- use_threads(control)
   on.exit(options(before))
   resume <- control$resume
@@ -192,6 +194,7 @@ fit_linear_vae <- function(raw, asked, start, control, call) {
   )
   fit <- new_linear_vae(solution, data, asked, control, call)
   fit$history <- whole_history(resume, fit$history)
+  fit$seconds <- seconds_since(began, resume)
   if (asked$keep_data) fit$x <- raw
   fit
 }

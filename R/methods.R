@@ -260,6 +260,20 @@ seed_state <- function(seed) {
        restore = function() assign(".Random.seed", before, envir = globalenv()))
 }
 
+# lapply() in which each call of f finds R's generator in the same state: what is drawn
+# for one is drawn for all. It is left as the last call that drew from it leaves it.
+same_draws <- function(x, f) {
+  begin <- end <- seed_state(NULL)$seed
+  on.exit(assign(".Random.seed", end, envir = globalenv()))
+  lapply(x, function(one) {
+    assign(".Random.seed", begin, envir = globalenv())
+    out <- f(one)
+    now <- get(".Random.seed", envir = globalenv())
+    if (!identical(now, begin)) end <<- now
+    out
+  })
+}
+
 # ---- likelihood ----------------------------------------------------------
 
 #' Log-likelihood of a fitted model
@@ -499,12 +513,17 @@ print.ppca <- function(x, ...) {
   }
   if (!is.null(x$transform)) cat("Transform: ", format(x$transform), "\n", sep = "")
   cat(sprintf("Noise variance sigma2: %s%s\n", format(x$sigma2, digits = 4),
-              if (x$fixed) " (fixed)" else ""))
+              noise_origin(x)))
   cat(sprintf("Variance explained: %.1f %%\n", 100 * variance_explained(x)))
   cat(sprintf("Log-likelihood: %s (%s nats per observation), %s parameters\n",
               format(x$loglik, digits = 8), format(x$loglik / x$n, digits = 7),
               format(x$df)))
   invisible(x)
+}
+
+# Said of a noise variance that was not learned with the rest.
+noise_origin <- function(x) {
+  if (isTRUE(x$tuned)) " (tuned)" else if (x$fixed) " (fixed)" else ""
 }
 
 describe_method <- function(x) {
@@ -543,7 +562,7 @@ summary.ppca <- function(object, ...) {
   share <- variance_shares(object)
   out <- list(
     fit = object[c("call", "n", "p", "k", "method", "route", "converged",
-                   "iterations", "sigma2", "fixed", "loglik", "df", "observed",
+                   "iterations", "sigma2", "fixed", "tuned", "loglik", "df", "observed",
                    "transform", "values", "trace")],
     AIC = stats::AIC(object), BIC = stats::BIC(object),
     components = data.frame(

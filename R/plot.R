@@ -149,7 +149,7 @@ scree_data <- function(x, n, log) {
     table = if (log) table[positive, ] else table,
     sigma2 = noise, log = log, colours = COLOURS[c("blue", "grey")],
     line = COLOURS[["orange"]],
-    noise = bquote(.(if (x$fixed) "fixed noise variance" else "noise variance") ~
+    noise = bquote(.(if (x$fixed && !isTRUE(x$tuned)) "fixed noise variance" else "noise variance") ~
                      .(noise_symbol(x$beta)) == .(format(noise, digits = 3))),
     xlab = "Component",
     label = paste0("Eigenvalue of ", if (missing) "the fitted covariance" else "S",

@@ -73,6 +73,7 @@
 #'   \item{history}{data frame with one row per iteration: `iteration` (EM maps
 #'     made so far), `loglik` (total, never decreasing), `sigma2`.}
 #'   \item{converged, iterations}{whether and after how many EM maps.}
+#'   \item{seconds}{how long it took, on the clock.}
 #'   \item{n, p, k, df, observed}{sizes, free parameters, observed cells.}
 #'   \item{method, route}{how it was fitted.}
 #'   \item{center, scale, transform, features, arguments, call}{what is needed
@@ -151,6 +152,7 @@ strip_terms <- function(terms, columns) {
 # The work behind every method of ppca(). `asked` is kept for update().
 fit_ppca <- function(x, k, method, center, scale, sigma2, transform, control,
                      keep_data, call) {
+  began <- clock()
   raw <- as_data_matrix(x)
   check_shape(raw)
   asked <- list(
@@ -177,6 +179,7 @@ fit_ppca <- function(x, k, method, center, scale, sigma2, transform, control,
   if (!is.null(control$start)) {
     fit$history <- rbind(control$start$history, fit$history)
   }
+  fit$seconds <- seconds_since(began, control$start)
   if (keep_data) fit$x <- raw
   fit
 }

@@ -13,3 +13,18 @@ progress_update <- function(bar, done) {
 progress_end <- function(bar) {
   if (!is.null(bar)) cli::cli_progress_done(id = bar)
 }
+
+# ---- how long a fit took -------------------------------------------------
+
+clock <- function() proc.time()[["elapsed"]]
+
+# Since `began`, and what the fit that this one goes on from took.
+seconds_since <- function(began, before = NULL) {
+  clock() - began + if (is.null(before$seconds)) 0 else before$seconds
+}
+
+# Of a whole fit; a deep VAE has them in its history, epoch by epoch.
+fit_seconds <- function(object) {
+  seconds <- if (inherits(object, "vae")) sum(object$history$seconds) else object$seconds
+  if (is.null(seconds)) NA_real_ else seconds
+}

@@ -10,7 +10,8 @@
 #' about each row.
 #'
 #' @param x a fitted [ppca()], [linear_vae()], [linear_ae()] or [vae()] model, or the
-#'   result of [select_rank()], [posterior_collapse()] or [stability()].
+#'   result of [select_rank()], [posterior_collapse()], [stability()] or
+#'   [compare_models()].
 #' @param matrix `"loadings"`, `"scores"` (posterior means of the observations, or
 #'   their latent positions) or `"values"` (eigenvalues); where there is one,
 #'   `"encoder"` (V); for a linear VAE `"dimensions"`. For a deep VAE `"dimensions"`,
@@ -39,18 +40,19 @@
 #'     `layer`, `inputs`, `outputs` (0 inputs for a vector), `activation`, `parameters`.
 #'   * `tidy()` of a choice of rank: its `table`, and whether the row is
 #'     `chosen`. Of posterior collapse: its `dimensions`, with `component`. Of
-#'     stability: its columns.
-#'   * `glance()`: `n`, `p`, `k`, `sigma2`, `logLik`, `AIC`, `BIC`, `df`,
-#'     `nobs`, `method`, `converged`, `iterations`. Of a linear VAE: `n`, `p`, `k`,
-#'     `sigma2`, `elbo`, `reconstruction`, `kl` (per observation), `logLik`, `AIC`,
-#'     `BIC`, `df`, `nobs`, `beta`, `optimizer`, `converged` (`NA` for `"adam"`),
-#'     `iterations`. Of a linear autoencoder: `n`, `p`, `k`, `penalty`, `loss`,
-#'     `error` (per observation), `nobs`, `optimizer`, `converged`, `iterations`. Of a
-#'     deep VAE: `n`, `p`, `k`, `sigma2` (the mean, where there are several), `elbo`,
-#'     `reconstruction`, `kl`, `log_jacobian` (per observation), `validation` (ELBO of the
-#'     validation data at the weights of the fit, `NA` without), `df` (weights), `nobs`,
-#'     `beta`, `optimizer`, `converged` (`TRUE` where `patience` ended training, otherwise
-#'     `NA`), `iterations` (epochs), `best_epoch`.
+#'     stability: its columns. Of a comparison of models: its `table`.
+#'   * `glance()`: one row, whose columns are the same for all families, so that rows of
+#'     several models can be bound together; `NA` where a model has no such thing.
+#'     `family`: the class of the model. `n`, `p`, `k`, `sigma2` (the mean, where there
+#'     are several). `logLik`: total, exact. `elbo` = `reconstruction` - `kl` +
+#'     `log_jacobian`, per observation; for pPCA the log-likelihood, of which the two
+#'     terms are known where no cell is missing. `loss`, `error`: of a linear autoencoder,
+#'     per observation. `validation`: of a deep VAE, the ELBO of the validation data at the
+#'     weights of the fit. `AIC`, `BIC`, `df` (free parameters; for a deep VAE weights),
+#'     `nobs`. `beta`, `penalty`, `method` (`method` or `optimizer` of the call).
+#'     `converged` (`NA` for `"adam"`; for a deep VAE `TRUE` where `patience` ended
+#'     training, otherwise `NA`), `iterations` (or epochs), `best_epoch`, and `seconds`,
+#'     how long the fit took.
 #'   * `augment()`: `data` with the posterior means `.z1` to `.zk` and, unless
 #'     `data` is `NULL`, the log density `.loglik` of the observed cells of each
 #'     row, in nats; for a linear or deep VAE the `.elbo`, `.reconstruction` and `.kl` of
@@ -173,34 +175,52 @@ tidy.rank_selection <- function(x, ...) {
   cbind(x$table, chosen = x$table$k == x$k)
 }
 
+# The columns of glance(), of which each family knows some.
+GLANCE <- list(
+  family = NA_character_, n = NA_integer_, p = NA_integer_, k = NA_integer_,
+  sigma2 = NA_real_, logLik = NA_real_, elbo = NA_real_, reconstruction = NA_real_,
+  kl = NA_real_, log_jacobian = NA_real_, loss = NA_real_, error = NA_real_,
+  validation = NA_real_, AIC = NA_real_, BIC = NA_real_, df = NA_real_,
+  nobs = NA_integer_, beta = NA_real_, penalty = NA_character_, method = NA_character_,
+  converged = NA, iterations = NA_integer_, best_epoch = NA_integer_, seconds = NA_real_
+)
+
+# One row: what all fits have, and what else `...` says.
+glance_row <- function(x, ...) {
+  known <- c(list(family = class(x)[1], nobs = stats::nobs(x), seconds = fit_seconds(x)),
+             x[c("n", "p", "k", "converged", "iterations")], list(...))
+  row <- GLANCE
+  row[names(known)] <- known
+  data.frame(row)
+}
+
 #' @rdname tidiers
 #' @exportS3Method generics::glance
 glance.ppca <- function(x, ...) {
   check_dots_empty(...)
-  data.frame(n = x$n, p = x$p, k = x$k, sigma2 = x$sigma2, logLik = x$loglik,
-             AIC = stats::AIC(x), BIC = stats::BIC(x), df = x$df,
-             nobs = stats::nobs(x), method = x$method, converged = x$converged,
-             iterations = x$iterations)
+  terms <- if (is_complete(x)) elbo(x)
+  glance_row(x, sigma2 = x$sigma2, logLik = x$loglik, elbo = x$loglik / x$n,
+             reconstruction = if (is.null(terms)) NA_real_ else terms[["reconstruction"]],
+             kl = if (is.null(terms)) NA_real_ else terms[["kl"]],
+             log_jacobian = x$log_jacobian, AIC = stats::AIC(x), BIC = stats::BIC(x),
+             df = x$df, method = x$method)
 }
 
 #' @rdname tidiers
 #' @exportS3Method generics::glance
 glance.linear_vae <- function(x, ...) {
   check_dots_empty(...)
-  data.frame(n = x$n, p = x$p, k = x$k, sigma2 = x$sigma2, elbo = x$elbo,
-             reconstruction = x$reconstruction, kl = x$kl, logLik = x$loglik,
-             AIC = stats::AIC(x), BIC = stats::BIC(x), df = x$df,
-             nobs = stats::nobs(x), beta = x$beta, optimizer = x$optimizer,
-             converged = x$converged, iterations = x$iterations)
+  glance_row(x, sigma2 = x$sigma2, logLik = x$loglik, elbo = x$elbo,
+             reconstruction = x$reconstruction, kl = x$kl, log_jacobian = x$log_jacobian,
+             AIC = stats::AIC(x), BIC = stats::BIC(x), df = x$df, beta = x$beta,
+             method = x$optimizer)
 }
 
 #' @rdname tidiers
 #' @exportS3Method generics::glance
 glance.linear_ae <- function(x, ...) {
   check_dots_empty(...)
-  data.frame(n = x$n, p = x$p, k = x$k, penalty = x$penalty, loss = x$loss,
-             error = x$error, nobs = stats::nobs(x), optimizer = x$optimizer,
-             converged = x$converged, iterations = x$iterations)
+  glance_row(x, loss = x$loss, error = x$error, penalty = x$penalty, method = x$optimizer)
 }
 
 #' @rdname tidiers
@@ -208,11 +228,10 @@ glance.linear_ae <- function(x, ...) {
 glance.vae <- function(x, ...) {
   check_dots_empty(...)
   validation <- x$history$validation[match(x$best_epoch, x$history$epoch)]
-  data.frame(n = x$n, p = x$p, k = x$k, sigma2 = mean(x$sigma2), elbo = x$elbo,
-             reconstruction = x$reconstruction, kl = x$kl, log_jacobian = x$log_jacobian,
+  glance_row(x, sigma2 = mean(x$sigma2), elbo = x$elbo, reconstruction = x$reconstruction,
+             kl = x$kl, log_jacobian = x$log_jacobian,
              validation = if (is.null(validation)) NA_real_ else validation, df = x$df,
-             nobs = stats::nobs(x), beta = x$beta, optimizer = x$optimizer,
-             converged = x$converged, iterations = x$iterations, best_epoch = x$best_epoch)
+             beta = x$beta, method = x$optimizer, best_epoch = x$best_epoch)
 }
 
 #' @rdname tidiers

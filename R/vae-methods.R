@@ -340,25 +340,63 @@ tune_sigma2.vae <- function(object, newdata = NULL, condition = NULL, samples = 
     abort_arg("object", "have a noise variance of its own",
               "one that the decoder computes from z (`noise = \"network\"`)")
   }
-  rows <- vae_rows(object, newdata, condition)
-  count <- summarise_columns(rows$x)$count
-  if (!sum(count)) abort_arg("newdata", "have an observed cell")
+  env <- parent.frame()
+  measure <- function(newdata, condition = NULL) {
+    errors_of(object, vae_rows(object, newdata, condition, env), samples)
+  }
+  # with the same draws for the rows that were given and for those trained on
+  both <- same_draws(list(function() measure(newdata, condition),
+                          function() if (!is.null(newdata)) data_if_any(measure(NULL))),
+                     function(f) f())
+  seen <- both[[1]]
+  if (!sum(seen$count)) abort_arg("newdata", "have an observed cell")
+  best <- if (object$noise == "shared") sum(seen$error) / sum(seen$count) else
+    ifelse(seen$count > 0, seen$error / seen$count, unname(object$sigma2))
+  sigma2 <- pmax(best, object$sigma2_min)
+  if (length(sigma2) > 1) names(sigma2) <- object$features
+  fit <- vae_at_noise(object, sigma2, if (is.null(newdata)) seen else both[[2]])
+  fit$floored <- sum(rep_len(best < object$sigma2_min, length(seen$count)) * seen$count) /
+    sum(seen$count)
+  new_tuned(sigma2, seen$elbo + gain_of_noise(object, sigma2, seen), object, seen$elbo, fit)
+}
+
+# Of rows: squared error expected over q and observed cells of each feature, sums over the
+# rows; and the terms of their ELBO.
+errors_of <- function(object, rows, samples) {
   out <- observe_vae(object, rows, samples)
   jacobian <- mean(transform_log_jacobian(object$transform, rows$x))
-  n <- nrow(rows$x)
-  error <- out$error * object$u^2
-  sigma2 <- if (object$noise == "shared") sum(error) / sum(count) else
-    ifelse(count > 0, error / count, unname(object$sigma2))
-  now <- rep_len(unname(object$sigma2), length(error))
-  new <- rep_len(sigma2, length(error))
-  gain <- 0.5 * sum(error / now - error / new - count * log(new / now)) / n
-  current <- mean(out$reconstruction - out$kl) + jacobian
-  structure(
-    list(sigma2 = if (length(sigma2) > 1) structure(sigma2, names = object$features) else
-           sigma2,
-         elbo = current + gain, current_sigma2 = object$sigma2, current_elbo = current),
-    class = "tuned_sigma2"
-  )
+  list(error = out$error * object$u^2, count = summarise_columns(rows$x)$count,
+       n = nrow(rows$x), elbo = mean(out$reconstruction - out$kl) + jacobian,
+       reconstruction = mean(out$reconstruction), kl = mean(out$kl),
+       kl_dimensions = out$kl_dimensions, log_jacobian = jacobian)
+}
+
+# What their reconstruction term gains, per row.
+gain_of_noise <- function(object, sigma2, seen) {
+  now <- rep_len(unname(object$sigma2), length(seen$error))
+  new <- rep_len(unname(sigma2), length(seen$error))
+  0.5 * sum(seen$error / now - seen$error / new - seen$count * log(new / now)) / seen$n
+}
+
+# A VAE with another noise variance, and the ELBO that it has of the rows it was trained
+# on: `own`, errors_of() these, or NULL where they are not known.
+vae_at_noise <- function(object, sigma2, own) {
+  object$theta <- set_noise(object, object$theta, sigma2 / object$u^2)
+  object$state$theta <- set_noise(object, object$state$theta, sigma2 / object$u^2)
+  # the best weights so far, and the wait for better ones, were those of other noise
+  object$state["best"] <- list(NULL)
+  object$state$idle <- 0L
+  if (is.null(own)) {
+    object$elbo <- object$reconstruction <- NA_real_
+  } else {
+    gain <- gain_of_noise(object, sigma2, own)
+    object$elbo <- own$elbo + gain
+    object$reconstruction <- own$reconstruction + gain
+    object[c("kl", "log_jacobian")] <- own[c("kl", "log_jacobian")]
+    object$kl_dimensions <- structure(own$kl_dimensions, names = latent_names(object))
+  }
+  object$sigma2 <- sigma2
+  object
 }
 
 # ---- generation ----------------------------------------------------------
@@ -705,7 +743,7 @@ describe_noise <- function(x) {
     shared = format(x$sigma2, digits = 4),
     feature = paste(format_range(x$sigma2, 4), "over the features"),
     network = sprintf("%s on average, from the decoder", format(x$sigma2, digits = 4)))
-  paste0(value, if (x$fixed) " (fixed)",
+  paste0(value, noise_origin(x),
          if (isTRUE(x$floored > 0)) {
            sprintf(" (at least %s, which binds in %.3g %% of the cells)",
                    format_range(x$sigma2_min, 3), 100 * x$floored)

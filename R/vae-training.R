@@ -18,14 +18,14 @@ train_vae <- function(problem, state, control, resume) {
   on.exit(progress_end(bar))
   outcome <- tryCatch(allowInterrupts({
     while (outcome == "limit" && at$state$epoch < control$epochs) {
-      began <- proc.time()[["elapsed"]]
+      began <- clock()
       new <- next_epoch(problem, at$state, control)
       if (is.null(new$state)) {
         cause <- new$cause
         outcome <- "failed"
       } else {
         new <- score_epoch(problem, new$state, new$row, control)
-        new$row$seconds <- proc.time()[["elapsed"]] - began
+        new$row$seconds <- clock() - began
         # in one assignment: an interrupt finds the old epoch or the new one
         at <- list(state = new$state, previous = at$state,
                    history = add_row(at$history, new$row))

@@ -644,6 +644,13 @@ noise_of <- function(problem, theta, mean_s2) {
   pmax(exp(.Call(C_as_double, theta[at])), problem$floor) * problem$u^2
 }
 
+# Weights theta (raw floats) with another noise variance, likewise in core units.
+set_noise <- function(object, theta, s2) {
+  l <- object$layout[object$layout$name == "log_sigma2", ]
+  theta[4 * l$offset + seq_len(4 * l$size)] <- .Call(C_as_float, log(unname(s2)))
+  theta
+}
+
 # The fit as it is after an epoch, with the terms that the epoch met.
 new_vae <- function(problem, run) {
   state <- run$state

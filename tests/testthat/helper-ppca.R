@@ -133,3 +133,9 @@ await <- function(path, seconds = 60) {
   while (!file.exists(path) && proc.time()[["elapsed"]] < deadline) Sys.sleep(0.02)
   file.exists(path)
 }
+
+# What of a fit is a function of data, settings and seed.
+untimed <- function(fit) {
+  fit$seconds <- NULL
+  fit
+}

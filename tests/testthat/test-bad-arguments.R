@@ -15,6 +15,7 @@ ae <- linear_ae(x, 2, optimizer = "exact", keep_data = TRUE)
 few <- train_control(epochs = 2, batch_size = 10)
 deep <- elbo::vae(x, 2, encoder = 3, keep_data = TRUE, control = few)
 collapse <- posterior_collapse(vae)
+compared <- compare_models(one = fit, newdata = x)
 steady <- stability(vae)
 hill <- landscape(vae, 4:5, points = 5)
 
@@ -653,6 +654,16 @@ table <- list(
   tidy.linear_vae = list(with = list(x = vae), bad = list(matrix = no_choice)),
   tidy.linear_ae = list(with = list(x = ae), bad = list(matrix = no_choice)),
   tidy.posterior_collapse = list(with = list(x = collapse), bad = list()),
+  tidy.model_comparison = list(with = list(x = compared), bad = list()),
+  plot.model_comparison = list(with = list(x = compared), bad = list(type = no_choice),
+                               dots = FALSE),
+  autoplot.model_comparison = list(with = list(object = compared), bad = list(type = no_choice),
+                                   package = "ggplot2"),
+  compare_models = list(
+    with = list(one = fit, newdata = x), dots = FALSE,
+    bad = list(newdata = no_newdata, samples = c(no_count, list(`NULL` = NULL, zero = 0)),
+               weighted = no_flag, condition = any_condition)
+  ),
   tidy.stability = list(with = list(x = steady), bad = list()),
   glance.linear_vae = list(with = list(x = vae), bad = list()),
   glance.linear_ae = list(with = list(x = ae), bad = list()),
@@ -819,8 +830,8 @@ test_that("a start that does not fit the data is refused", {
 # completeness -----------------------------------------------------------------
 
 # Functions of the package that a user can call: the exports that are its own, and the
-# methods that it registers, but for those that print or format, and the transforms'
-# (which models call, not users).
+# methods that it registers, but for those that print or format, and those of transforms
+# and comparisons, which functions of the package call.
 callable <- function() {
   exports <- getNamespaceExports("elbo")
   own <- vapply(exports, function(name) {
@@ -828,7 +839,8 @@ callable <- function() {
     is.function(f) && identical(environment(f), asNamespace("elbo"))
   }, NA)
   methods <- getNamespaceInfo("elbo", "S3methods")
-  shown <- methods[, 1] %in% c("print", "format") | startsWith(methods[, 1], "transform_")
+  shown <- methods[, 1] %in% c("print", "format") | 
+    grepl("^(transform|compared)_", methods[, 1])
   sort(unique(c(exports[own], paste(methods[!shown, 1], methods[!shown, 2], sep = "."))))
 }
 

@@ -319,6 +319,12 @@ expect_tuned <- function(tuned, search, fit, now) {
   expect_equal(tuned$current_elbo, now, tolerance = 1e-9)
 }
 
+# The same but for rounding, which the call of a fit shows.
+expect_same_tuned <- function(one, other, tolerance) {
+  one$fit$call <- other$fit$call <- NULL
+  expect_equal(one, other, tolerance = tolerance)
+}
+
 test_that("for a linear VAE it is the best noise variance with all else fixed", {
   wild <- x %*% diag(10^(-2:2))
   new <- plain(model_data(9, 5, 2, seed = 8))
@@ -331,13 +337,127 @@ test_that("for a linear VAE it is the best noise variance with all else fixed", 
       search <- tuned_by_search(ref$error, rep(5, nrow(data)), mean(ref$elbo), fit$sigma2)
       expect_tuned(tune_sigma2(fit, data), search, fit, mean(ref$elbo))
     }
-    expect_equal(tune_sigma2(fit), tune_sigma2(fit, given), tolerance = 1e-9)
+    expect_same_tuned(tune_sigma2(fit), tune_sigma2(fit, given), 1e-9)
     # The ELBO that it promises is the ELBO of the model with that noise.
     tuned <- tune_sigma2(fit, given)
     theta <- coef(fit)
     theta$sigma2 <- tuned$sigma2
     expect_equal(tuned$elbo, mean(reference_elbo(given, theta)$elbo), tolerance = 1e-10)
   }
+})
+
+test_that("the tuned linear VAE is the model with that noise variance", {
+  wild <- x %*% diag(10^(-2:2))
+  new <- plain(model_data(9, 5, 2, seed = 8))
+  fits <- list(random_vae(x, 2), random_vae(wild, 2, scale = TRUE),
+               linear_vae(x, 3, sigma2 = 5, learn_sigma2 = FALSE, optimizer = "exact"))
+  for (fit in fits) {
+    own <- if (is.null(fit$scale)) x else wild
+    for (data in list(own, new)) {
+      tuned <- tune_sigma2(fit, data)
+      model <- tuned$fit
+      expect_identical(model$sigma2, tuned$sigma2)
+      # decoder and encoder are as they were
+      parts <- c("loadings", "V", "D", "mean", "scale", "scores", "kl", "kl_dimensions",
+                 "values", "history", "moments")
+      expect_identical(model[parts], fit[parts])
+      # its fields are those of its parameters, for the data of the fit
+      expect_terms(model, own, reference_elbo(own, coef(model)))
+      expect_equal(model$loglik, sum(fit_density(model, own)), tolerance = 1e-10)
+      expect_equal(elbo(model, data)[["elbo"]], tuned$elbo, tolerance = 1e-10)
+      expect_equal(tune_sigma2(model, data)$sigma2, tuned$sigma2, tolerance = 1e-8)
+    }
+  }
+})
+
+test_that("the tuned pPCA model has the posterior of its noise variance", {
+  wild <- x %*% diag(10^(-2:2))
+  holes <- with_holes(x, 0.25)
+  fits <- list(ppca(x, 2, sigma2 = 0.3), ppca(wild, 2, sigma2 = 0.1, scale = TRUE),
+               suppressWarnings(ppca(holes, 2, sigma2 = 0.3, keep_data = TRUE)))
+  for (fit in fits) {
+    own <- if (!is.null(fit$x)) holes else if (is.null(fit$scale)) x else wild
+    tuned <- tune_sigma2(fit)
+    model <- tuned$fit
+    expect_identical(model$sigma2, tuned$sigma2)
+    expect_identical(model[c("loadings", "mean", "scale")], fit[c("loadings", "mean", "scale")])
+    expect_equal(model$loglik, sum(fit_density(model, own)), tolerance = 1e-10)
+    ref <- all_terms(own, coef(model))
+    expect_equal(elbo(model, own)[["elbo"]], mean(ref$elbo), tolerance = 1e-8)
+    expect_equal(model$scores, posterior(model, own)$mean, tolerance = 1e-8,
+                 ignore_attr = TRUE)
+    # a step of EM: the ELBO of the old posterior is a lower bound of the likelihood
+    expect_gt(model$loglik / 40, tuned$elbo)
+    expect_gt(tuned$elbo, fit$loglik / 40)
+    # further steps lead to the maximum over sigma2, W and mu as they are
+    for (step in 1:200) model <- tune_sigma2(model)$fit
+    best <- optimise(function(log_s) {
+      sum(fit_density(modifyList(fit, list(sigma2 = exp(log_s))), own))
+    }, log(fit$sigma2) + c(-5, 5), maximum = TRUE, tol = 1e-10)
+    expect_equal(model$sigma2, exp(best$maximum), tolerance = 1e-5)
+    expect_equal(model$loglik, best$objective, tolerance = 1e-9)
+    # eigenvalues: of S, or of the covariance of the model where cells are missing
+    if (!is.null(fit$x)) {
+      cov <- tcrossprod(model$loadings) + diag(model$sigma2, 5)
+      expect_equal(model$values, eigen(cov)$values[1:2], tolerance = 1e-10)
+      expect_equal(model$trace, sum(diag(cov)), tolerance = 1e-10)
+    } else expect_identical(model[c("values", "trace")], fit[c("values", "trace")])
+  }
+})
+
+test_that("a tuned model says so, counts its noise variance, and goes on from there", {
+  fixed <- linear_vae(x, 2, sigma2 = 3, learn_sigma2 = FALSE, keep_data = TRUE,
+                      control = train_control(accelerate = "none"))
+  learned <- random_vae(x, 2)
+  model <- tune_sigma2(fixed)$fit
+  expect_identical(model$df, fixed$df + 1)
+  expect_identical(attr(logLik(model), "df"), model$df)
+  expect_identical(tune_sigma2(model)$fit$df, model$df)
+  expect_identical(tune_sigma2(learned)$fit$df, learned$df)
+  expect_output(print(model), paste(format(model$sigma2, digits = 4), "(tuned)"), fixed = TRUE)
+  expect_output(print(summary(model)), "(tuned)", fixed = TRUE)
+  expect_output(print(fixed), "3 (fixed)", fixed = TRUE)
+  before <- ppca(x, 2, sigma2 = 3)
+  after <- tune_sigma2(before)$fit
+  expect_output(print(after), "(tuned)", fixed = TRUE)
+  expect_output(print(summary(after)), "(tuned)", fixed = TRUE)
+  expect_identical(after$df, before$df + 1)
+  # anew with the tuned value, which is kept
+  again <- update(model, k = 1)
+  expect_identical(again$sigma2, model$sigma2)
+  expect_equal(again$loglik, linear_vae(x, 1, sigma2 = model$sigma2, learn_sigma2 = FALSE,
+                                        optimizer = "exact")$loglik, tolerance = 1e-6)
+  expect_identical(eval(again$call$sigma2), model$sigma2)
+  longer <- update(model, maxit = model$iterations + 50, tol = 1e-14)
+  expect_identical(longer$sigma2, model$sigma2)
+  expect_gt(longer$elbo, model$elbo)
+  file <- tempfile()
+  saveRDS(model, file)
+  expect_identical(readRDS(file), model)
+})
+
+test_that("a noise variance can be that of validation data", {
+  # as many dimensions as the rows bear: the fit leaves little noise, new rows have more
+  set.seed(2)
+  small <- matrix(rnorm(12 * 8), 12)
+  valid <- matrix(rnorm(200 * 8), 200)
+  test <- matrix(rnorm(2000 * 8), 2000)
+  fit <- linear_vae(small, 5, optimizer = "exact")
+  tuned <- tune_sigma2(fit, valid)
+  expect_gt(tuned$sigma2, 2 * fit$sigma2)
+  expect_gt(elbo(tuned$fit, test)[["elbo"]], elbo(fit, test)[["elbo"]] + 0.5)
+  # the fields are still those of the data of the fit, whose own optimum it had
+  expect_lt(tuned$fit$elbo, fit$elbo)
+  # without the data of a fit with missing cells what needs them is not known
+  fit_within <- function() {
+    local_data <- with_holes(x)
+    suppressWarnings(ppca(local_data, 2, sigma2 = 0.3))
+  }
+  lost <- tune_sigma2(fit_within(), x)
+  expect_true(is.na(lost$fit$loglik))
+  expect_true(all(is.na(lost$fit$scores)))
+  expect_identical(dim(lost$fit$scores), c(40L, 2L))
+  expect_equal(elbo(lost$fit, x)[["elbo"]], mean(fit_density(lost$fit, x)), tolerance = 1e-8)
 })
 
 test_that("a learned sigma2 needs no tuning", {
@@ -362,7 +482,7 @@ test_that("for pPCA likewise, missing cells and scale included", {
       expect_tuned(tune_sigma2(fit, data), search, fit, mean(ref$elbo))
     }
     own <- if (is.null(fit$x)) wild else holes
-    expect_equal(tune_sigma2(fit), tune_sigma2(fit, own), tolerance = 1e-8)
+    expect_same_tuned(tune_sigma2(fit), tune_sigma2(fit, own), 1e-8)
   }
 })
 

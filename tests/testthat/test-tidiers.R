@@ -59,11 +59,16 @@ test_that("tidy() gives the eigenvalues and their shares", {
   expect_equal(known$share, tidied$share[1:2], tolerance = 1e-6)
 })
 
+# of every family, in this order
+glance_columns <- c("family", "n", "p", "k", "sigma2", "logLik", "elbo", "reconstruction",
+                    "kl", "log_jacobian", "loss", "error", "validation", "AIC", "BIC", "df",
+                    "nobs", "beta", "penalty", "method", "converged", "iterations",
+                    "best_epoch", "seconds")
+
 test_that("glance() is one row about the model", {
   glanced <- generics::glance(fit)
   expect_identical(class(glanced), "data.frame")
-  expect_named(glanced, c("n", "p", "k", "sigma2", "logLik", "AIC", "BIC", "df", "nobs",
-                          "method", "converged", "iterations"))
+  expect_named(glanced, glance_columns)
   expect_identical(nrow(glanced), 1L)
   loglik <- sum(apply(flowers, 1, log_density, fit = fit))
   df <- 4 + (4 * 2 - 1) + 1                      # mean, loadings, noise variance
@@ -73,9 +78,22 @@ test_that("glance() is one row about the model", {
   expect_equal(glanced$BIC, -2 * loglik + log(n) * df)
   expect_identical(glanced$nobs, 150L)
   expect_identical(glanced$method, "mle")
+  expect_identical(glanced$family, "ppca")
+  # Lemma 1 of Lucas et al. (2019): with the exact posterior ELBO = log-likelihood
+  z <- t(apply(flowers, 1, posterior_mean, fit = fit))
+  d <- fit$sigma2 / (colSums(fit$loadings^2) + fit$sigma2)
+  kl <- 0.5 * (sum(d - log(d) - 1) + mean(rowSums(z^2)))
+  expect_equal(glanced$elbo, loglik / n)
+  expect_equal(glanced$kl, kl)
+  expect_equal(glanced$reconstruction, loglik / n + kl)
+  expect_identical(glanced$log_jacobian, 0)
+  expect_true(all(is.na(glanced[c("loss", "error", "validation", "beta", "penalty",
+                                  "best_epoch")])))
   em <- generics::glance(ppca(replace(flowers, 1:5, NA), 2))
   expect_identical(em$method, "em")
   expect_gt(em$iterations, 0)
+  expect_equal(em$elbo, em$logLik / 150)
+  expect_true(is.na(em$kl))
   # rows of several models stack
   both <- rbind(glanced, em)
   expect_identical(nrow(both), 2L)
@@ -197,9 +215,7 @@ test_that("tidy() of a linear VAE's dimensions is what they are by definition", 
 test_that("glance() of a linear VAE is one row about it", {
   glanced <- generics::glance(vae)
   expect_identical(class(glanced), "data.frame")
-  expect_named(glanced, c("n", "p", "k", "sigma2", "elbo", "reconstruction", "kl", "logLik",
-                          "AIC", "BIC", "df", "nobs", "beta", "optimizer", "converged",
-                          "iterations"))
+  expect_named(glanced, glance_columns)
   expect_identical(nrow(glanced), 1L)
   terms <- vae_terms_by_row(vae, flowers)
   for (term in c("elbo", "reconstruction", "kl")) {
@@ -210,13 +226,13 @@ test_that("glance() of a linear VAE is one row about it", {
   expect_equal(glanced$df, 4 + (4 * 2 - 1) + 1)
   expect_equal(glanced$AIC, -2 * loglik + 2 * 12)
   expect_equal(glanced$BIC, -2 * loglik + log(n) * 12)
-  expect_identical(glanced[c("nobs", "beta", "optimizer", "converged", "iterations")],
-                   data.frame(nobs = 150L, beta = 1.5, optimizer = "adam", converged = NA,
-                              iterations = 5L))
+  expect_identical(glanced[c("family", "nobs", "beta", "method", "converged", "iterations")],
+                   data.frame(family = "linear_vae", nobs = 150L, beta = 1.5,
+                              method = "adam", converged = NA, iterations = 5L))
   both <- rbind(glanced, generics::glance(linear_vae(flowers, 1)),
                 generics::glance(linear_vae(flowers, 1, optimizer = "exact")),
                 generics::glance(as_linear_vae(fit)))
-  expect_identical(both$optimizer, c("adam", "em", "exact", "ppca"))
+  expect_identical(both$method, c("adam", "em", "exact", "ppca"))
 })
 
 test_that("augment() of a linear VAE adds posterior means and the ELBO's terms", {
@@ -289,8 +305,8 @@ test_that("tidy() and glance() know linear autoencoders", {
   expect_equal(generics::tidy(ae, "scores")$value, as.vector(z))
   expect_equal(generics::tidy(ae, "values")$share, lambda / sum(lambda))
   glanced <- generics::glance(ae)
-  expect_named(glanced, c("n", "p", "k", "penalty", "loss", "error", "nobs", "optimizer",
-                          "converged", "iterations"))
+  expect_named(glanced, glance_columns)
+  expect_true(all(is.na(glanced[c("sigma2", "logLik", "elbo", "AIC", "BIC", "df")])))
   error <- mean(rowSums((x_centred - z %*% t(ae$loadings))^2))
   expect_equal(glanced$error, error)
   weights <- colSums(ae$loadings^2) + rowSums(ae$V^2)
@@ -329,14 +345,14 @@ test_that("tidy() of a deep VAE gives dimensions, history and layers", {
 test_that("glance() of a deep VAE is one row about it", {
   glanced <- generics::glance(deep)
   expect_identical(class(glanced), "data.frame")
-  expect_named(glanced, c("n", "p", "k", "sigma2", "elbo", "reconstruction", "kl",
-                          "log_jacobian", "validation", "df", "nobs", "beta", "optimizer",
-                          "converged", "iterations", "best_epoch"))
+  expect_named(glanced, glance_columns)
+  expect_true(all(is.na(glanced[c("logLik", "AIC", "BIC", "loss", "error", "penalty")])))
+  expect_identical(glanced$seconds, sum(deep$history$seconds))
   expect_equal(glanced$elbo, glanced$reconstruction - glanced$kl)
-  expect_identical(glanced[c("n", "p", "k", "validation", "nobs", "beta", "optimizer",
+  expect_identical(glanced[c("n", "p", "k", "validation", "nobs", "beta", "method",
                              "converged", "iterations", "best_epoch")],
                    data.frame(n = 150L, p = 4L, k = 2L, validation = NA_real_, nobs = 150L,
-                              beta = 2, optimizer = "adam", converged = NA, iterations = 4L,
+                              beta = 2, method = "adam", converged = NA, iterations = 4L,
                               best_epoch = 4L))
   feature <- generics::glance(supervised)
   expect_equal(feature$sigma2, mean(coef(supervised)$sigma2))
@@ -353,6 +369,35 @@ test_that("glance() of a deep VAE is one row about it", {
   all <- rbind(glanced, feature, generics::glance(pixels))
   expect_equal(all$elbo, all$reconstruction - all$kl + all$log_jacobian)
   expect_gt(all$log_jacobian[3], 0)
+})
+
+test_that("rows of glance() of all families stack, with the kind that each column has", {
+  set.seed(1)
+  fits <- list(fit, vae, linear_ae(flowers, 2), deep)
+  all <- do.call(rbind, lapply(fits, generics::glance))
+  expect_identical(all$family, c("ppca", "linear_vae", "linear_ae", "vae"))
+  kinds <- function(row) vapply(row, typeof, "")
+  for (one in fits) expect_identical(kinds(generics::glance(one)), kinds(all))
+  expect_true(all(all$seconds >= 0))
+})
+
+test_that("seconds are those on the clock, of all sessions of a fit", {
+  began <- proc.time()[["elapsed"]]
+  quick <- suppressWarnings(ppca(replace(flowers, 1:5, NA), 2, keep_data = TRUE,
+                                 control = em_control(maxit = 2)))
+  expect_lte(quick$seconds, proc.time()[["elapsed"]] - began)
+  quick$seconds <- 1000
+  expect_gte(suppressWarnings(update(quick, maxit = 4))$seconds, 1000)
+  set.seed(1)
+  for (model in list(linear_vae(flowers, 2, keep_data = TRUE),
+                     linear_ae(flowers, 2, keep_data = TRUE))) {
+    model$seconds <- 1000
+    longer <- update(model, tol = 1e-12)
+    expect_gte(longer$seconds, 1000)
+    expect_lt(longer$seconds, 1100)
+    # one that begins anew
+    expect_lt(update(model, k = 1)$seconds, 100)
+  }
 })
 
 test_that("augment() of a deep VAE adds positions and the ELBO's terms", {

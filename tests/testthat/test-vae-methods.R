@@ -416,6 +416,81 @@ test_that("the tuned noise variance maximises the ELBO, and that is the ELBO the
   }
 })
 
+test_that("the tuned fit is the model with that noise variance", {
+  for (model in list(fit, of_pixels, by_feature, of_holes)) {
+    data <- if (identical(model, of_pixels)) pixels + 0.5 else
+      if (identical(model, of_holes)) holes else x
+    set.seed(1)
+    tuned <- tune_sigma2(model, data)
+    to <- tuned$fit
+    expect_identical(to$sigma2, tuned$sigma2)
+    expect_equal(from_floats(to$theta), from_floats(with_noise(model, tuned$sigma2)$theta))
+    # the weights have it, and nothing else has changed
+    scale2 <- if (is.null(model$scale)) 1 else model$scale^2
+    expect_equal(coef(to)$sigma2, tuned$sigma2 * scale2, tolerance = 1e-6, ignore_attr = TRUE)
+    expect_identical(coef(to)[c("encoder", "decoder", "output")],
+                     coef(model)[c("encoder", "decoder", "output")])
+    set.seed(1)
+    terms <- elbo(to, data)
+    expect_equal(terms[["elbo"]], tuned$elbo, tolerance = 1e-5)
+    # these are the rows that it was trained on (of pixels, the same with other noise)
+    if (!identical(model, of_pixels)) {
+      expect_equal(unlist(to[names(terms)]), terms, tolerance = 1e-5)
+      expect_equal(to$kl_dimensions, model$kl_dimensions, tolerance = 1e-6)
+    }
+    expect_equal(sum(to$kl_dimensions), to$kl, tolerance = 1e-6)
+    expect_equal(to$elbo, to$reconstruction - to$kl + to$log_jacobian)
+    expect_identical(to$history, model$history)
+    expect_output(print(to), "(tuned)", fixed = TRUE)
+  }
+})
+
+test_that("a sigma2 that was fixed too large gets better, and training goes on from there", {
+  fixed <- quick_vae(x, 2, encoder = 6, sigma2 = 50, learn_sigma2 = FALSE, keep_data = TRUE,
+                     epochs = 30)
+  set.seed(1)
+  tuned <- tune_sigma2(fixed, samples = 50)
+  expect_lt(tuned$sigma2, 25)
+  expect_gt(elbo(tuned$fit, x, samples = 50)[["elbo"]], elbo(fixed, x, samples = 50)[["elbo"]] + 1)
+  # by Monte Carlo: the ELBO of the fit is the one that was promised
+  spread <- sd(elbo(tuned$fit, x, samples = 50, by = "observation")$elbo) / sqrt(nrow(x))
+  expect_lt(abs(elbo(tuned$fit, x, samples = 50)[["elbo"]] - tuned$elbo), spread)
+  expect_identical(tuned$fit$df, fixed$df + 1L)
+  longer <- update(tuned$fit, epochs = 32)
+  expect_identical(longer$sigma2, tuned$sigma2)
+  expect_equal(coef(longer)$sigma2, tuned$sigma2, tolerance = 1e-6)
+  expect_identical(longer$history[1:30, ], fixed$history)
+  learned <- quick_vae(x, 2, encoder = 6, sigma2 = 50, keep_data = TRUE, epochs = 1)
+  to <- tune_sigma2(learned)$fit
+  # one Adam step moves log sigma2 by about the learning rate: it started at the tuned one
+  steps <- ceiling(nrow(x) / 10)
+  expect_lt(abs(log(update(to, epochs = 2)$sigma2 / to$sigma2)), 0.02 * steps * 1.5)
+  expect_gt(abs(log(update(learned, epochs = 2)$sigma2 / to$sigma2)), 0.02 * steps * 1.5)
+})
+
+test_that("with other data the tuned fit tells of those that it was trained on", {
+  set.seed(3)
+  tuned <- tune_sigma2(fit, x[1:5, ])
+  all <- elbo(with_noise(fit, tuned$sigma2), x, samples = 300)
+  expect_equal(tuned$fit$elbo, all[["elbo"]], tolerance = 0.05)
+  expect_equal(tuned$fit$kl, all[["kl"]], tolerance = 1e-5)
+  lost <- fit
+  lost$call$x <- quote(no_such_data)
+  lost$x <- NULL
+  expect_true(is.na(tune_sigma2(lost, x)$fit$elbo))
+  expect_output(print(tune_sigma2(lost, x)$fit), "ELBO: NA", fixed = TRUE)
+})
+
+test_that("no noise variance is tuned to less than sigma2_min", {
+  # the model never reached it; the data of a single point would have it lower
+  model <- fit
+  model$sigma2_min <- 4 * tune_sigma2(fit, x)$sigma2
+  tuned <- tune_sigma2(model, x)
+  expect_identical(tuned$sigma2, model$sigma2_min)
+  expect_identical(tuned$fit$floored, 1)
+  expect_output(print(tuned$fit), "binds in 100 %", fixed = TRUE)
+})
+
 test_that("the tuned noise variance is the expected squared error", {
   # of a linear decoder, in closed form
   linear <- vae(x, 2, encoder = 6, decoder = integer(0), control = settings())
