@@ -60,13 +60,14 @@ bench: ## run every script in bench/
 	@sh tools/install.sh "$(LIB)"
 	@$(WITH_LIB) sh -c 'for f in bench/*.R; do [ -e "$$f" ] || continue; echo "== $$f"; Rscript "$$f" || exit 1; done'
 
-# SETTINGS="learned-1 epochs=20 threads=1", say, for some rows or a smaller version; it may
-# run twice side by side, and goes on where it was stopped. See inst/experiments/runner.R.
+# Goes on where it was stopped, and may run twice side by side. Some rows, or other
+# settings: make experiments EXPERIMENTS=table1 SETTINGS="learned-1 epochs=20 threads=1".
+EXPERIMENTS = table1 fig56 fig4 annealing-mnist sigma
+SETTINGS =
 experiments: ## run section 6 of the paper on all of MNIST, into inst/extdata/results (many hours)
 	@$(SETUP) run
 	@sh tools/install.sh "$(LIB)"
-	@mkdir -p build/experiments
-	@$(WITH_LIB) ELBO_SETTINGS="$(SETTINGS)" sh -c 'for name in table1 fig56 fig4 annealing-mnist sigma; do \
+	@$(WITH_LIB) ELBO_SETTINGS="$(SETTINGS)" sh -c 'for name in $(EXPERIMENTS); do \
 		echo "== $$name"; Rscript inst/experiments/$$name.R || exit 1; done'
 
 readme: ## bring the README's output up to date

@@ -114,7 +114,7 @@ annealing_claims <- function(table, history) {
       abs(of(ids[1], "mse") - of(ids[2], "mse")) <= 0.02 * of(ids[2], "mse")
   }
   data.frame(
-    statement = c(if (nrow(warm)) sprintf("%s: after the warm-up dimensions collapse again", warm$id),
+    statement = c(sprintf("%s: after the warm-up dimensions collapse again", warm$id),
                   "SGD: (beta, sigma2) and (1, beta sigma2) agree to 2 % in KL and error",
                   "Adam: (beta, sigma2) and (1, beta sigma2) agree to 2 % in KL and error"),
     holds = c(again, agree("sgd"), agree("adam"))

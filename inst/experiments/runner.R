@@ -109,8 +109,10 @@ run_job <- function(name, job, run) {
 list_jobs <- function(name, all) {
   state <- vapply(all, function(job) {
     files <- job_files(name, job)
-    if (is_stored(name, job)) "stored" else if (dir.exists(files$lock)) "running, or killed" else
-      if (file.exists(files$checkpoint)) "begun" else "to do"
+    owner <- lock_owner(files$lock)
+    if (is_stored(name, job)) "stored" else
+      if (!is.na(owner) && is_running(owner)) paste("running, process", owner) else
+        if (file.exists(files$checkpoint)) "stopped at a checkpoint" else "to do"
   }, "")
   print(data.frame(id = names(all), state = unname(state)), row.names = FALSE)
   invisible(state)

@@ -71,13 +71,15 @@ roughness <- function(x) {
 }
 
 # Mean and standard deviation of p(x | z) (rows of z, and a condition for each), from the
-# weights: h = relu(W h + b) in hidden layers.
+# weights: h = relu(W h + b) in hidden layers, and with start = "linear" a linear map from
+# z to the mean beside them.
 decoded <- function(fit, z, condition) {
   w <- coef(fit)
   affine <- function(h, layer) h %*% t(layer$weights) + rep(layer$bias, each = nrow(h))
-  h <- cbind(z, outer(as.character(condition), 0:9, "==") * 1)
+  h <- input <- cbind(z, outer(as.character(condition), 0:9, "==") * 1)
   for (layer in w$decoder) h <- pmax(affine(h, layer), 0)
   mean <- affine(h, w$output)
+  if (!is.null(w$output$linear)) mean <- mean + input %*% t(w$output$linear)
   least <- rep(fit$sigma2_min, length.out = fit$p)
   variance <- if (is.null(w$log_sigma2)) rep(w$sigma2, length.out = fit$p) else
     t(exp(affine(h, w$log_sigma2)))
@@ -121,7 +123,8 @@ sigma_fits <- function(jobs) {
 }
 
 noise_titles <- c("noise-fixed" = "sigma = 1, fixed", "noise-shared" = "sigma learned, one",
-                  "noise-feature" = "sigma of each pixel", "noise-network" = "sigma from the decoder")
+                  "noise-feature" = "sigma of each pixel",
+                  "noise-network" = "sigma from the decoder")
 
 # Digits 0 to 9 at the same ten z: for each fit a row of means and one of draws.
 draw_noise <- function(fits) {

@@ -90,7 +90,8 @@ test_that("a job that is stored with the same settings is not run again", {
 test_that("a job that fails is not stored, and its lock is released", {
   runner <- experiment("runner")
   go <- function(run) {
-    quietly_run(runner$run_experiment("toy", list(), function(recipe) list(job("a")), run, character()))
+    jobs <- function(recipe) list(job("a"))
+    quietly_run(runner$run_experiment("toy", list(), jobs, run, character()))
   }
   expect_error(go(function(job, files) stop("no memory")), "no memory")
   expect_null(runner$stored("toy"))
@@ -319,13 +320,15 @@ test_that("section 3.6, small: what sigma and beta do", {
 # What is stored -----------------------------------------------------------------
 
 test_that("every stored row says with what it was made", {
-  files <- list.files(system.file("extdata", "results", package = "elbo"), "csv$", full.names = TRUE)
+  files <- list.files(system.file("extdata", "results", package = "elbo"), "csv$",
+                      full.names = TRUE)
   skip_if(!length(files), "No results are stored yet")
   for (file in files) {
     table <- utils::read.csv(file)
     expect_true(all(c("id", "seed", "version", "settings", "n", "k", "epochs", "date", "threads")
                     %in% names(table)), info = basename(file))
-    expect_false(anyNA(table[c("id", "seed", "version", "settings", "n", "k")]), info = basename(file))
+    expect_false(anyNA(table[c("id", "seed", "version", "settings", "n", "k")]),
+                 info = basename(file))
     # settings are settings of one job
     expect_identical(anyDuplicated(unique(table[c("id", "seed", "n", "settings")])$settings), 0L,
                      info = basename(file))
