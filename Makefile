@@ -7,10 +7,10 @@ LIB = $(CURDIR)/build/lib
 WITH_LIB = R_LIBS="$(LIB)$${R_LIBS:+:$$R_LIBS}"
 
 .DEFAULT_GOAL = help
-.PHONY: help setup demo test ctest sanitize threads compilers torture valgrind document build check bench readme install clean
+.PHONY: help setup demo test ctest sanitize threads compilers torture valgrind document build check bench experiments readme install clean
 
 help: ## list the targets
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-9s %s\n", $$1, $$2 }' Makefile
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-11s %s\n", $$1, $$2 }' Makefile
 
 setup: ## install what the tests and checks need (R, compiler, BLAS, R packages)
 	@$(SETUP) test
@@ -59,6 +59,16 @@ bench: ## run every script in bench/
 	@$(SETUP) bench
 	@sh tools/install.sh "$(LIB)"
 	@$(WITH_LIB) sh -c 'for f in bench/*.R; do [ -e "$$f" ] || continue; echo "== $$f"; Rscript "$$f" || exit 1; done'
+
+# Goes on where it was stopped, and may run twice side by side. Some rows, or other
+# settings: make experiments EXPERIMENTS=table1 SETTINGS="learned-1 epochs=20 threads=1".
+EXPERIMENTS = table1 fig56 fig4 annealing-mnist sigma
+SETTINGS =
+experiments: ## run section 6 of the paper on all of MNIST, into inst/extdata/results (many hours)
+	@$(SETUP) run
+	@sh tools/install.sh "$(LIB)"
+	@$(WITH_LIB) ELBO_SETTINGS="$(SETTINGS)" sh -c 'for name in $(EXPERIMENTS); do \
+		echo "== $$name"; Rscript inst/experiments/$$name.R || exit 1; done'
 
 readme: ## bring the README's output up to date
 	@$(SETUP) run

@@ -2,7 +2,8 @@
 #   Rscript fig1.R
 # on the 1,000 digits that come with the package, and writes NAME.csv and NAME.png
 # to the directory ELBO_OUT (by default the current one). With ELBO_MNIST, a
-# directory of MNIST's IDX files, it runs on all 60,000 training images.
+# directory of MNIST's IDX files, it runs on all 60,000 training images. (The scripts on
+# deep VAEs, which share mnist.R and runner.R, too, keep their results otherwise.)
 
 library(elbo)
 
