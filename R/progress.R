@@ -25,6 +25,8 @@ seconds_since <- function(began, before = NULL) {
 
 # Of a whole fit; a deep VAE has them in its history, epoch by epoch.
 fit_seconds <- function(object) {
-  seconds <- if (inherits(object, "vae")) sum(object$history$seconds) else object$seconds
+  seconds <- if (inherits(object, "vae")) {
+    sum(object$history$seconds, object$search$history$seconds)
+  } else object$seconds
   if (is.null(seconds)) NA_real_ else seconds
 }

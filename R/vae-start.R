@@ -126,13 +126,12 @@ training_advice <- function(fit) {
 }
 
 # How many nats the ELBO is below the likelihood of the linear model, beyond what the
-# sampling of z explains: the estimate from one z an observation has a variance of about
-# k / 2 each. 0 where it is not below, or that likelihood is not known.
+# sampling of z explains: the estimate from one z has a variance of about k / 2. 0 where it is not below, or that likelihood is not known.
 elbo_shortfall <- function(fit) {
   loglik <- fit$linear$loglik
   if (is.null(loglik) || is.na(loglik) || !is.finite(fit$elbo)) return(0)
   short <- loglik - fit$elbo
-  if (short > 3 * sqrt(fit$k / (2 * fit$n))) short else 0
+  if (short > 3 * sqrt(fit$k / (2 * fit$n * final_samples(fit$n)))) short else 0
 }
 
 # How much the ELBO of the steps (or, where there are such, of the validation data) rose

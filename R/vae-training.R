@@ -196,7 +196,8 @@ settle <- function(problem, at, outcome, cause) {
   best <- state$best
   if (is.null(best)) best <- state[c("theta", "epoch")]
   evaluated <- function() {
-    tryCatch(allowInterrupts(evaluate_vae(problem, best$theta, problem$data, state$key)),
+    tryCatch(allowInterrupts(evaluate_vae(problem, best$theta, problem$data, state$key,
+                                          final_samples(problem$n))),
              interrupt = function(condition) NULL)
   }
   out <- evaluated()
@@ -216,6 +217,10 @@ settle <- function(problem, at, outcome, cause) {
        history = utils::head(at$history, state$epoch), outcome = outcome, cause = cause,
        converged = if (outcome == "converged") TRUE else NA)
 }
+
+# Samples of z for each of n rows with which a fit is evaluated at the end: with few rows
+# one would leave an error that shows.
+final_samples <- function(n) as.integer(max(1, min(100, 10000 %/% n)))
 
 is_finite_elbo <- function(out) is.finite(out$terms$reconstruction - out$terms$kl)
 

@@ -1,4 +1,5 @@
-/* Layers in double: forwards against loops over y = activation(W x + b), backwards against
+/* Layers in double, with biases and without: forwards against loops over
+ * y = activation(W x + b), in place of what was in y or added to it; backwards against
  * central differences of a loss that those loops compute; arrays of exactly their size
  * with a marker where nothing should be written. */
 #include "activations.h"
@@ -10,17 +11,24 @@ enum { OFFSET = 3 };          /* parameters of others, on either side in theta *
 typedef struct {
   layer l;
   size_t batch, ldy;
-  real *theta, *x, *weight;   /* weight: of each y in the loss */
+  int add;                    /* y is added to `start` (out x batch) */
+  real *theta, *x, *weight, *start;   /* weight: of each y in the loss */
 } problem;
 
-static problem new_problem(int which, size_t in, size_t out, size_t batch, size_t below)
+/* A map, without biases, needs no ones. */
+static problem new_problem(int which, int biased, size_t in, size_t out, size_t batch,
+                           size_t below)
 {
-  layer l = {in, out, (enum activation) which, OFFSET};
-  problem q = {l, batch, out + below, normal_reals(out * (in + 1) + 2 * OFFSET, 0.7),
-               normal_reals((in + 1) * batch, 1.0), normal_reals(out * batch, 1.0)};
-  for (size_t i = 0; i < batch; i++) q.x[in + i * (in + 1)] = 1;
-  for (size_t i = 0; i < OFFSET; i++)
-    q.theta[i] = q.theta[OFFSET + out * (in + 1) + i] = NAN;
+  size_t size = out * (in + (size_t) biased);
+  problem q = {.l = {.in = in, .out = out, .biased = biased,
+                     .activation = (enum activation) which, .offset = OFFSET},
+               .batch = batch, .ldy = out + below,
+               .theta = normal_reals(size + 2 * OFFSET, 0.7),
+               .x = normal_reals((in + 1) * batch, 1.0),
+               .weight = normal_reals(out * batch, 1.0),
+               .start = normal_reals(out * batch, 1.0)};
+  for (size_t i = 0; i < batch; i++) q.x[in + i * (in + 1)] = biased ? 1 : (real) NAN;
+  for (size_t i = 0; i < OFFSET; i++) q.theta[i] = q.theta[OFFSET + size + i] = NAN;
   return q;
 }
 
@@ -29,6 +37,7 @@ static void drop(problem *q)
   free(q->theta);
   free(q->x);
   free(q->weight);
+  free(q->start);
 }
 
 static const double *weights(const problem *q)
@@ -40,7 +49,7 @@ static const double *weights(const problem *q)
 static double before_activation(const problem *q, size_t j, size_t i)
 {
   size_t in = q->l.in, out = q->l.out;
-  double v = weights(q)[in * out + j];
+  double v = q->l.biased ? weights(q)[in * out + j] : 0.0;
   for (size_t f = 0; f < in; f++) v += weights(q)[j + f * out] * q->x[f + i * (in + 1)];
   return v;
 }
@@ -59,8 +68,8 @@ static size_t wrong_outputs(const problem *q, const real *y, const real *slope)
   int which = (int) q->l.activation;
   for (size_t i = 0; i < q->batch; i++) {
     for (size_t j = 0; j < out; j++) {
-      double v = before_activation(q, j, i);
-      bad += !near(y[j + i * q->ldy], activation_value(which, v), 1e-13);
+      double v = before_activation(q, j, i), was = q->add ? q->start[j + i * out] : 0.0;
+      bad += !near(y[j + i * q->ldy], was + activation_value(which, v), 1e-13);
       if (slope && (fabs(v) > 3e-3 || !activation_has_corner(which)))
         bad += !near(slope[j + i * out], activation_slope(which, v), 1e-9);
     }
@@ -79,8 +88,10 @@ static void check_forward(int kernel, problem *q, int slopes)
   for (int threads = 1; threads <= 3; threads++) {
     real *y = reals(size), *slope = slopes ? reals(q->l.out * q->batch) : NULL;
     for (size_t i = 0; i < size; i++) y[i] = i % q->ldy > q->l.out ? between : (real) NAN;
+    for (size_t i = 0; q->add && i < q->l.out * q->batch; i++)
+      y[i % q->l.out + i / q->l.out * q->ldy] = q->start[i];
     layer_forward(&q->l, plan_for((enum gemm_kernel) kernel, threads), q->theta, q->batch,
-                  q->x, y, q->ldy, slope);
+                  q->x, y, q->ldy, q->add, slope);
     bad += wrong_outputs(q, y, q->l.activation == ACTIVATION_IDENTITY ? NULL : slope) +
       spilled();
     if (threads == 1) one = y;
@@ -90,8 +101,9 @@ static void check_forward(int kernel, problem *q, int slopes)
     }
     free(slope);
   }
-  if (bad) printf("kernel %d, activation %d, %zu to %zu, %zu columns\n", kernel,
-                  (int) q->l.activation, q->l.in, q->l.out, q->batch);
+  if (bad) printf("kernel %d, activation %d, %zu to %zu, %zu columns, biased %d, add %d\n",
+                  kernel, (int) q->l.activation, q->l.in, q->l.out, q->batch, q->l.biased,
+                  q->add);
   CHECK(bad == 0);
   free(one);
 }
@@ -109,9 +121,26 @@ static void outputs_are_those_of_loops(void)
     for (int which = 0; which < ACTIVATIONS; which++)
       for (int s = 0; s < SHAPES; s++)
         for (size_t below = 0; below < 3; below++) {
-          problem q = new_problem(which, shapes[s].in, shapes[s].out, shapes[s].batch,
-                                  below);
+          int biased = (which + s) % 3 > 0;
+          problem q = new_problem(which, biased, shapes[s].in, shapes[s].out,
+                                  shapes[s].batch, below);
           check_forward(kernel, &q, (which + (int) below) % 2);
+          drop(&q);
+        }
+}
+
+/* With room for a row of ones and without. */
+static void outputs_are_added_to_what_is_there(void)
+{
+  test_seed(4);
+  for (int kernel = GEMM_PORTABLE; kernel <= (int) gemm_best(); kernel++)
+    for (int biased = 0; biased < 2; biased++)
+      for (int s = 0; s < SHAPES; s++)
+        for (size_t below = 0; below < 3; below++) {
+          problem q = new_problem(ACTIVATION_IDENTITY, biased, shapes[s].in, shapes[s].out,
+                                  shapes[s].batch, below);
+          q.add = 1;
+          check_forward(kernel, &q, 0);
           drop(&q);
         }
 }
@@ -120,8 +149,11 @@ static void a_size_counts_weights_and_biases(void)
 {
   for (size_t in = 0; in < 9; in++)
     for (size_t out = 0; out < 9; out++) {
-      layer l = {in, out, ACTIVATION_TANH, 5};
+      layer l = {.in = in, .out = out, .biased = 1, .activation = ACTIVATION_TANH,
+                 .offset = 5};
       CHECK(layer_size(&l) == out * in + out);
+      l.biased = 0;
+      CHECK(layer_size(&l) == out * in);
     }
 }
 
@@ -145,10 +177,10 @@ static int clear_of_corners(const problem *q)
   return 1;
 }
 
-static problem problem_without_corners(int which, const shape *s)
+static problem problem_without_corners(int which, int biased, const shape *s)
 {
   for (;;) {
-    problem q = new_problem(which, s->in, s->out, s->batch, 0);
+    problem q = new_problem(which, biased, s->in, s->out, s->batch, 0);
     if (!activation_has_corner(which) || clear_of_corners(&q)) return q;
     drop(&q);
   }
@@ -179,7 +211,7 @@ static derivatives run_backward(const problem *q, gemm_plan plan, size_t wanted,
     if (i < OFFSET || i >= OFFSET + size) d.gradient[i] = between;
   for (size_t i = 0; add && i < wanted * q->batch; i++) d.dx[i] = (real) i;
   int identity = q->l.activation == ACTIVATION_IDENTITY;
-  layer_forward(&q->l, plan, q->theta, q->batch, q->x, y, out, identity ? NULL : slope);
+  layer_forward(&q->l, plan, q->theta, q->batch, q->x, y, out, 0, identity ? NULL : slope);
   layer_backward(&q->l, plan, q->theta, q->batch, q->x, identity ? NULL : slope, d.dy,
                  d.gradient, wanted, add, wanted ? d.dx : NULL);
   free(y);
@@ -213,8 +245,9 @@ static void check_backward(int kernel, problem *q, size_t wanted, int add)
     double slope = activation_slope((int) q->l.activation, v);
     bad += fabs(v) > 3e-3 && !near(d.dy[i], q->weight[i] * slope, 1e-8);
   }
-  if (bad) printf("kernel %d, activation %d, %zu to %zu, %zu columns, %zu wanted, add %d\n",
-                  kernel, (int) q->l.activation, in, out, q->batch, wanted, add);
+  if (bad) printf("kernel %d, activation %d, %zu to %zu, %zu columns, %zu wanted, biased %d, "
+                  "add %d\n", kernel, (int) q->l.activation, in, out, q->batch, wanted,
+                  q->l.biased, add);
   CHECK(bad == 0);
   drop_derivatives(&d);
 }
@@ -228,7 +261,8 @@ static void derivatives_are_differences(void)
         for (int add = 0; add < 2; add++) {
           int large = s == SHAPES - 2;
           if (large && which % 4 != add) continue;
-          problem q = problem_without_corners(which, &shapes[s]);
+          int biased = shapes[s].in == 0 || (which + s + add) % 2;
+          problem q = problem_without_corners(which, biased, &shapes[s]);
           check_backward(kernel, &q, q.l.in / 2, add);
           if (!large) check_backward(kernel, &q, q.l.in, add);
           if (!large) check_backward(kernel, &q, 0, add);
@@ -242,7 +276,7 @@ static void threads_change_no_bit(void)
   test_seed(3);
   for (int kernel = GEMM_PORTABLE; kernel <= (int) gemm_best(); kernel++)
     for (int which = 0; which < ACTIVATIONS; which += 4) {
-      problem q = new_problem(which, 70, 65, 260, 0);
+      problem q = new_problem(which, which != ACTIVATION_IDENTITY, 70, 65, 260, 0);
       derivatives one = run_backward(&q, plan_for((enum gemm_kernel) kernel, 1), 70, 1);
       for (int threads = 2; threads <= 3; threads++) {
         gemm_plan plan = plan_for((enum gemm_kernel) kernel, threads);
@@ -257,5 +291,6 @@ static void threads_change_no_bit(void)
     }
 }
 
-TEST_MAIN(outputs_are_those_of_loops, a_size_counts_weights_and_biases,
-          derivatives_are_differences, threads_change_no_bit)
+TEST_MAIN(outputs_are_those_of_loops, outputs_are_added_to_what_is_there,
+          a_size_counts_weights_and_biases, derivatives_are_differences,
+          threads_change_no_bit)

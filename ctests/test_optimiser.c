@@ -63,9 +63,11 @@ static void check_climbs(int kernel, const optimiser *how, size_t count, int ste
 static void steps_are_those_of_the_algorithms(void)
 {
   static const optimiser kinds[] = {
-    {OPTIMISER_ADAM, 0.1, 0.0, INFINITY}, {OPTIMISER_ADAM, 0.1, 0.5, 30.0},
-    {OPTIMISER_SGD, 0.01, 0.0, INFINITY}, {OPTIMISER_SGD, 0.01, 0.9, 30.0},
-    {OPTIMISER_SGD, 0.01, 0.99, 1e-3}};
+    {.kind = OPTIMISER_ADAM, .rate = 0.1, .clip = INFINITY},
+    {.kind = OPTIMISER_ADAM, .rate = 0.1, .momentum = 0.5, .clip = 30.0, .warm = 40.0},
+    {.kind = OPTIMISER_SGD, .rate = 0.01, .clip = INFINITY},
+    {.kind = OPTIMISER_SGD, .rate = 0.01, .momentum = 0.9, .clip = 30.0, .warm = 7.5},
+    {.kind = OPTIMISER_SGD, .rate = 0.01, .momentum = 0.99, .clip = 1e-3}};
   for (int kernel = GEMM_PORTABLE; kernel <= (int) gemm_best(); kernel++)
     for (int k = 0; k < 5; k++) {
       check_climbs(kernel, &kinds[k], 1, 100);
@@ -85,7 +87,7 @@ static void the_first_step_of_adam_is_the_rate(void)
     for (int i = 0; i < 14; i++) {
       real g = gradients[i % 7], theta = 0, m = 0, v = 0;
       climber c = {1, &theta, &m, &v, 0.0};
-      optimiser o = {OPTIMISER_ADAM, rate, 0.0, i < 7 ? INFINITY : 0.01};
+      optimiser o = {.kind = OPTIMISER_ADAM, .rate = rate, .clip = i < 7 ? INFINITY : 0.01};
       CHECK_NEAR(climb(&o, GEMM_PORTABLE, 1, &g, &c), fabs(g), 1e-15);
       CHECK_NEAR(theta / rate, g > 0.0 ? 1.0 : -1.0, 1e-12 + 1.1e-8 / fmin(fabs(g), 0.01));
     }
@@ -96,7 +98,7 @@ static void a_long_gradient_is_shortened(void)
 {
   real g[] = {3, 0, -4}, theta[] = {0, 0, 0}, m[] = {0, 0, 0};
   climber c = {3, theta, m, NULL, 0.0};
-  optimiser o = {OPTIMISER_SGD, 1.0, 0.0, 1.0};
+  optimiser o = {.kind = OPTIMISER_SGD, .rate = 1.0, .clip = 1.0};
   CHECK_NEAR(climb(&o, gemm_best(), 1, g, &c), 5.0, 1e-15);
   CHECK_NEAR(theta[0], 0.6, 1e-15);
   CHECK(theta[1] == 0);
@@ -112,7 +114,7 @@ static void momentum_gathers_speed(void)
 {
   real g = 2, theta = 0, m = 0;
   climber c = {1, &theta, &m, NULL, 0.0};
-  optimiser o = {OPTIMISER_SGD, 0.01, 0.9, INFINITY};
+  optimiser o = {.kind = OPTIMISER_SGD, .rate = 0.01, .momentum = 0.9, .clip = INFINITY};
   double sum = 0.0;
   for (int t = 1; t <= 100; t++) {
     double speed = 2.0 * (1.0 - pow(0.9, t)) / 0.1;
@@ -123,13 +125,63 @@ static void momentum_gathers_speed(void)
   }
 }
 
+/* Where the gradient is always 1 a step has the length of the rate (Adam's moments, with
+ * their bias corrected, are 1 then): step t of the first 8 has t / 8 of it, and all later
+ * ones have all. */
+static void the_rate_rises_over_the_first_steps(void)
+{
+  for (int kernel = GEMM_PORTABLE; kernel <= (int) gemm_best(); kernel++)
+    for (int kind = 0; kind < 2; kind++) {
+      real g = 1, theta = 0, m = 0, v = 0;
+      climber c = {1, &theta, &m, &v, 0.0};
+      optimiser o = {.kind = (enum optimiser_kind) kind, .rate = 0.25, .clip = INFINITY,
+                     .warm = 8.0};
+      for (int t = 1; t <= 12; t++) {
+        double before = theta;
+        climb(&o, kernel, 1, &g, &c);
+        CHECK_NEAR(theta - before, t < 8 ? 0.25 * t / 8.0 : 0.25, 1e-8);
+      }
+    }
+}
+
+/* The first steps are those of the state, not of a call: one that has taken as many goes
+ * on at the full rate, as where there are no first steps. */
+static void steps_that_were_taken_count(void)
+{
+  static const double warms[] = {0.0, 0.5, 1.0, 50.0};
+  for (int kind = 0; kind < 2; kind++) {
+    climber c = new_climber(30);
+    real *g = normal_reals(30, 1.0);
+    c.steps = 49.0;
+    climber kept = copy_climber(&c);
+    optimiser plain = {.kind = (enum optimiser_kind) kind, .rate = 0.1, .momentum = 0.9,
+                       .clip = INFINITY}, slow = plain;
+    climb(&plain, gemm_best(), 1, g, &c);
+    for (int i = 0; i < 4; i++) {
+      climber again = copy_climber(&kept);
+      optimiser o = plain;
+      o.warm = warms[i];
+      climb(&o, gemm_best(), 1, g, &again);
+      CHECK(same_climber(&c, &again));
+      drop_climber(&again);
+    }
+    slow.warm = 100.0;
+    climb(&slow, gemm_best(), 1, g, &kept);
+    for (int i = 0; i < 30; i++) CHECK(kept.theta[i] != c.theta[i]);
+    drop_climber(&c);
+    drop_climber(&kept);
+    free(g);
+  }
+}
+
 static void no_gradient_is_no_step_at_first(void)
 {
   for (int kind = 0; kind < 2; kind++) {
     climber c = new_climber(100), kept = copy_climber(&c);
     real *g = reals(100);
     for (int i = 0; i < 100; i++) g[i] = 0;
-    optimiser o = {(enum optimiser_kind) kind, 0.5, 0.9, 1.0};
+    optimiser o = {.kind = (enum optimiser_kind) kind, .rate = 0.5, .momentum = 0.9,
+                   .clip = 1.0};
     CHECK(climb(&o, gemm_best(), 2, g, &c) == 0.0);
     CHECK(same_reals(100, c.theta, kept.theta));
     drop_climber(&c);
@@ -147,7 +199,8 @@ static void what_is_not_finite_is_told(void)
       climber c = new_climber(20);
       real *g = normal_reals(20, 1.0);
       g[i] = odd[i];
-      optimiser o = {(enum optimiser_kind) kind, 0.1, 0.9, i % 2 ? 1.0 : INFINITY};
+      optimiser o = {.kind = (enum optimiser_kind) kind, .rate = 0.1, .momentum = 0.9,
+                     .clip = i % 2 ? 1.0 : INFINITY};
       CHECK(!isfinite(climb(&o, gemm_best(), 1, g, &c)));
       drop_climber(&c);
       free(g);
@@ -162,7 +215,8 @@ static void a_copied_state_goes_on_as_the_first(void)
   for (int kernel = GEMM_PORTABLE; kernel <= (int) gemm_best(); kernel++)
     for (int kind = 0; kind < 2; kind++) {
       climber a = new_climber(COUNT), b = copy_climber(&a);
-      optimiser o = {(enum optimiser_kind) kind, 0.1, 0.8, 100.0};
+      optimiser o = {.kind = (enum optimiser_kind) kind, .rate = 0.1, .momentum = 0.8,
+                     .clip = 100.0, .warm = 5.0};
       for (int s = 0; s < STEPS; s++) {
         real *g = normal_reals(COUNT, 1.0);
         if (s == 3) {
@@ -183,8 +237,10 @@ static void a_copied_state_goes_on_as_the_first(void)
 static void a_hill_is_climbed(void)
 {
   static const optimiser kinds[] = {
-    {OPTIMISER_ADAM, 0.05, 0.0, INFINITY}, {OPTIMISER_SGD, 0.05, 0.5, INFINITY},
-    {OPTIMISER_SGD, 0.01, 0.9, 50.0}, {OPTIMISER_ADAM, 0.05, 0.0, 1.0}};
+    {.kind = OPTIMISER_ADAM, .rate = 0.05, .clip = INFINITY, .warm = 100.0},
+    {.kind = OPTIMISER_SGD, .rate = 0.05, .momentum = 0.5, .clip = INFINITY},
+    {.kind = OPTIMISER_SGD, .rate = 0.01, .momentum = 0.9, .clip = 50.0, .warm = 100.0},
+    {.kind = OPTIMISER_ADAM, .rate = 0.05, .clip = 1.0}};
   enum { COUNT = 5 };
   for (int k = 0; k < 4; k++) {
     climber c = new_climber(COUNT);
@@ -203,5 +259,6 @@ static void a_hill_is_climbed(void)
 
 TEST_MAIN(steps_are_those_of_the_algorithms, the_first_step_of_adam_is_the_rate,
           a_long_gradient_is_shortened, momentum_gathers_speed,
+          the_rate_rises_over_the_first_steps, steps_that_were_taken_count,
           no_gradient_is_no_step_at_first, what_is_not_finite_is_told,
           a_copied_state_goes_on_as_the_first, a_hill_is_climbed)
