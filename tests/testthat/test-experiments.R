@@ -175,6 +175,7 @@ test_that("a job goes on from its checkpoint and ends as if it had never stopped
 })
 
 test_that("Table 1, small: collapse falls and KL rises as a fixed sigma2 falls", {
+  skip_on_cran()
   script <- experiment("table1")
   # 10,000 is far above the largest eigenvalue of the covariance, about 720
   words <- c("n=300", "k=20", "widths=32", "epochs=80", "batch_size=25", "rate_from=0.01",
@@ -231,6 +232,7 @@ test_that("the measures of a row are those of its stored model, in plain R", {
 })
 
 test_that("Fig. 4, small: pPCA is the roof, and the linear encoder is not outperformed", {
+  skip_on_cran()
   script <- experiment("fig4")
   words <- c("n=300", "k=3", "deep=16", "relu=16", "tanh=16", "epochs=300", "batch_size=25",
              "rate_from=0.01", "sigma2=6")
@@ -247,6 +249,7 @@ test_that("Fig. 4, small: pPCA is the roof, and the linear encoder is not outper
 })
 
 test_that("annealing, small: dimensions that a warm-up wakes collapse again", {
+  skip_on_cran()
   script <- experiment("annealing-mnist")
   words <- c("n=500", "k=20", "widths=32", "batch_size=50", "rate_from=0.01", "rate_to=0.003",
              "epochs=150", "warmup=30", "values=400", "followed=100", "warmup-400")
@@ -292,6 +295,7 @@ test_that("the mean squared error of a history is that of its reconstruction", {
 })
 
 test_that("section 3.6, small: what sigma and beta do", {
+  skip_on_cran()
   script <- experiment("sigma")
   words <- c("n=300", "widths=32", "epochs=40", "batch_size=25", "rate_from=0.003")
   quietly_run(script$run_experiment("sigma", script$sigma_recipe, script$sigma_jobs,
