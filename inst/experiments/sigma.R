@@ -105,7 +105,7 @@ sigma_claims <- function(table) {
               all(learned("draws_outside") > learned("means_outside")),
               all(learned("rough_draws") > learned("rough_means")),
               all(diff(over("kl")) < 0),
-              of("beta-small", "latent_sd") < 0.1,
+              of("beta-small", "latent_sd") < 0.2,
               of("beta-large", "decoded_variance") < 0.1 * of("beta-medium", "decoded_variance"))
   )
 }

@@ -175,14 +175,16 @@ test_that("a job goes on from its checkpoint and ends as if it had never stopped
 })
 
 test_that("Table 1, small: collapse falls and KL rises as a fixed sigma2 falls", {
+  skip_on_cran()
   script <- experiment("table1")
-  words <- c("n=300", "k=20", "widths=64-32", "epochs=40", "batch_size=25", "rate_from=0.003",
-             "values=1000,10,0.1", "fixed", "learned-1000-seed1", "learned-10-seed1",
+  # 10,000 is far above the largest eigenvalue of the covariance, about 720
+  words <- c("n=300", "k=20", "widths=32", "epochs=80", "batch_size=25", "rate_from=0.01",
+             "values=10000,10,0.1", "fixed", "learned-10000-seed1", "learned-10-seed1",
              "learned-0.1-seed1")
   quietly_run(script$run_experiment("table1", script$table1_recipe, script$table1_jobs,
                                     script$table1_run, words))
   table <- script$stored("table1")
-  claims <- script$table1_claims(table, values = c(1000, 10, 0.1))
+  claims <- script$table1_claims(table, values = c(10000, 10, 0.1))
   expect_true(holds(claims, "collapse falls"))
   expect_true(holds(claims, "KL rises"))
   expect_true(holds(claims, "most collapsed"))
@@ -230,8 +232,9 @@ test_that("the measures of a row are those of its stored model, in plain R", {
 })
 
 test_that("Fig. 4, small: pPCA is the roof, and the linear encoder is not outperformed", {
+  skip_on_cran()
   script <- experiment("fig4")
-  words <- c("n=300", "k=3", "deep=16", "relu=16", "tanh=16", "epochs=150", "batch_size=25",
+  words <- c("n=300", "k=3", "deep=16", "relu=16", "tanh=16", "epochs=300", "batch_size=25",
              "rate_from=0.01", "sigma2=6")
   quietly_run(script$run_experiment("fig4", script$fig4_recipe, script$fig4_jobs, script$fig4_run,
                                     words))
@@ -246,18 +249,19 @@ test_that("Fig. 4, small: pPCA is the roof, and the linear encoder is not outper
 })
 
 test_that("annealing, small: dimensions that a warm-up wakes collapse again", {
+  skip_on_cran()
   script <- experiment("annealing-mnist")
-  words <- c("n=500", "k=20", "widths=32", "batch_size=50", "rate_from=0.01", "rate_to=0.0003",
-             "epochs=150", "warmup=30", "values=200", "followed=100", "warmup-200")
+  words <- c("n=500", "k=20", "widths=32", "batch_size=50", "rate_from=0.01", "rate_to=0.003",
+             "epochs=150", "warmup=30", "values=400", "followed=100", "warmup-400")
   quietly_run(script$run_experiment("annealing-mnist", script$annealing_recipe,
                                     script$annealing_jobs, script$annealing_run, words))
   history <- script$stored("annealing-mnist-history")
-  expect_lte(history$collapsed[30], 10)
-  expect_gte(history$collapsed[150], 30)
+  expect_lte(max(history$collapsed[1:30]), 10)
+  expect_gte(mean(history$collapsed[131:150]), 30)
   claims <- script$annealing_claims(script$stored("annealing-mnist"), history)
-  expect_true(holds(claims, "warmup-200"))
+  expect_true(holds(claims, "warmup-400"))
   expect_true(is.na(holds(claims, "Adam")))
-  draw(script$draw_annealing(history, "200"))
+  draw(script$draw_annealing(history, "400"))
 })
 
 test_that("(beta, sigma2) takes the steps of (1, beta sigma2), at a rate beta times smaller", {
@@ -291,6 +295,7 @@ test_that("the mean squared error of a history is that of its reconstruction", {
 })
 
 test_that("section 3.6, small: what sigma and beta do", {
+  skip_on_cran()
   script <- experiment("sigma")
   words <- c("n=300", "widths=32", "epochs=40", "batch_size=25", "rate_from=0.003")
   quietly_run(script$run_experiment("sigma", script$sigma_recipe, script$sigma_jobs,
