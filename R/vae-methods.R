@@ -684,9 +684,19 @@ print.vae <- function(x, ...) {
   if (length(validation) && (is.nan(validation) || !is.na(validation))) {
     cat("ELBO of the validation data: ", format(validation, digits = 7), "\n", sep = "")
   }
+  print_validation_noise(x)
   if (!is.null(x$kl_dimensions)) print_idle(x)
   print_yardstick(x)
   invisible(x)
+}
+
+# Where the noise variance of the rows trained on is too small for others.
+print_validation_noise <- function(x) {
+  ratio <- mean(x$validation_sigma2 / x$sigma2, na.rm = TRUE)
+  if (x$fixed || !is.finite(ratio) || ratio < 1.1) return()
+  cat(strwrap(sprintf(paste("The noise variance that suits the validation data best is %.3g times",
+                            "as large: with `v` these data, tune_sigma2(fit, v)$fit has it."),
+                      ratio), 80, exdent = 2), sep = "\n")
 }
 
 # The linear model with the same k, and whether the fit is as good as it can be.

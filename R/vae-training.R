@@ -121,11 +121,12 @@ validation_elbo <- function(problem, theta, key) {
   if (!is.null(problem$validation)) mean(validation_rows(problem, theta, key))
 }
 
+validation_samples <- function(n) max(1L, min(20L, 400L %/% n))
+
 # The ELBO of each validation row; few rows get more samples each.
 validation_rows <- function(problem, theta, key) {
   held <- problem$validation
-  samples <- max(1L, min(20L, 400L %/% held$data$n))
-  out <- evaluate_vae(problem, theta, held$data, key, samples)
+  out <- evaluate_vae(problem, theta, held$data, key, validation_samples(held$data$n))
   out$reconstruction + held$units + held$jacobian - out$kl
 }
 

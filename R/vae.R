@@ -450,6 +450,7 @@ validation_data <- function(validation, held, x, given, problem, noise = NULL) {
          linear_validation(linear, some(x, rows), problem$mu,
                            some(transform_log_jacobian(problem$asked$transform, x), rows))
        },
+       count = summarise_columns(x, rows = rows)$count,
        noise_seed = noise_seed, units = some(row_units(x, problem$unit), rows),
        jacobian = some(transform_log_jacobian(problem$asked$transform, x), rows))
 }
@@ -705,6 +706,18 @@ kept_settings <- function(control) {
   unclass(control)[setdiff(names(control), c("resume", "callback", "shown", "search"))]
 }
 
+# The noise variance that suits the validation rows best: their mean squared error. NULL
+# where there are none or where it is the decoder's.
+validation_noise <- function(problem, fit) {
+  held <- problem$validation
+  if (is.null(held) || fit$noise == "network" || !sum(held$count)) return(NULL)
+  out <- evaluate_vae(problem, fit$theta, held$data, fit$state$key,
+                      validation_samples(held$data$n))
+  error <- out$error * problem$u^2
+  if (fit$noise == "shared") return(sum(error) / sum(held$count))
+  structure(ifelse(held$count > 0, error / held$count, NA), names = problem$features)
+}
+
 # The log-Jacobian per observation: of the noise that the terms met, where it is new.
 jacobian_of <- function(problem, terms) {
   if (is.null(problem$data$pixels)) problem$jacobian else terms$jacobian
@@ -725,6 +738,7 @@ finish_vae <- function(problem, run) {
          kl = out$terms$kl, s2 = out$terms$s2, floored = out$terms$floored,
          kl_dimensions = out$kl_dimensions, jacobian = jacobian_of(problem, out$terms))
   fit <- new_vae(problem, run)
+  fit$validation_sigma2 <- validation_noise(problem, fit)
   if (isTRUE(fit$floored > 0) && problem$asked$learn_sigma2) {
     warning(sprintf("The noise variance is at its least value, sigma2_min = %s, in %.3g %% of ",
                     format_range(fit$sigma2_min, 3), 100 * fit$floored),
