@@ -29,8 +29,8 @@ measured <- function(code, ...) {
   in_other_r(c("library(elbo)", paste("x <-", data), sprintf(
     "train <- function(batch, epochs, threads = NULL, ...) {
        set.seed(1)
-       vae(x, k = %d, control = train_control(epochs = epochs, batch_size = batch,
-                                              threads = threads), ...)
+       vae(x, k = %d, start = "random", epochs = epochs, batch_size = batch,
+           control = train_control(threads = threads), ...)
      }", k), code), reference, ...)
 }
 
