@@ -164,6 +164,10 @@ shortfall_cause <- function(fit, rise) {
     return(sprintf("it was still rising; train for longer, update(fit, epochs = %d).",
                    2L * fit$iterations))
   }
+  if (fit$observed < fit$n * fit$p) {
+    return(paste("its encoder sees the mean in the place of a missing cell, where ppca() is",
+                 "exact. Give more `epochs`, or use ppca()."))
+  }
   if (fit$arguments$start == "random") {
     return("start from that model, `start = \"linear\"`, or train for longer.")
   }

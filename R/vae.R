@@ -193,7 +193,8 @@ vae <- function(x, k, encoder = c(512, 256), decoder = rev(encoder), activation 
 # Where neither epochs nor validation data are given, how long to train is found on rows
 # that are set aside. Where these are many among the rows, the model is then trained
 # anew on all rows, for the fewest epochs after which the ELBO of the rows set aside was
-# within a standard error of its best (Breiman, Friedman, Olshen and Stone 1984).
+# within a standard error of its best (Breiman, Friedman, Olshen and Stone 1984) and that of
+# the others not below the linear model's.
 fit_until_good <- function(raw, asked, condition, validation, control, call, terms) {
   n <- nrow(raw)
   aside <- rows_aside(n)
@@ -206,7 +207,7 @@ fit_until_good <- function(raw, asked, condition, validation, control, call, ter
   }
   fit <- fit_vae(raw, asked, condition, aside / n, first, call, terms)
   if (!anew || !fit$stopped %in% c("limit", "converged")) return(fit)
-  control$epochs <- fewest_epochs(fit$state$scores)
+  control$epochs <- fewest_epochs(fit$state$scores, reaches_linear(fit))
   control$learning_rate <- fit$control$learning_rate
   control$search <- list(rows = aside, epochs = fit$iterations, best_epoch = control$epochs,
                          history = fit$history)
@@ -218,15 +219,28 @@ rows_aside <- function(n) {
   if (n < 10) 0 else min(1000, max(ceiling(n / 10), min(10, n %/% 4)))
 }
 
+# Of each epoch (from 0) whether the ELBO of the rows trained on, a mean over 11 epochs as that
+# of one is noisy, was at the linear model's likelihood. The linear start is there, but not where cells are
+# missing: the encoder sees the mean in their place.
+reaches_linear <- function(fit) {
+  loglik <- fit$linear$loglik
+  if (is.null(loglik) || is.na(loglik)) return(rep(TRUE, fit$iterations + 1))
+  complete <- fit$observed == fit$n * fit$p
+  elbo <- fit$history$elbo
+  mean <- vapply(seq_along(elbo), function(i) mean(elbo[abs(seq_along(elbo) - i) <= 5]), 0)
+  c(fit$arguments$start == "linear" && complete, mean >= loglik)
+}
+
 # The first epoch (from 0) whose ELBO of the rows is no more than a standard error of the
-# difference below the best. `scores`: a vector of rows for each.
-fewest_epochs <- function(scores) {
+# difference below the best, of those that are `good` if any is. `scores`: a vector of rows
+# for each epoch.
+fewest_epochs <- function(scores, good) {
   scores <- simplify2array(scores)
   mean <- colMeans(scores)
-  mean[!is.finite(mean)] <- -Inf
+  mean[!is.finite(mean) | any(good) & !good] <- -Inf
   less <- scores[, which.max(mean)] - scores
   error <- sqrt(apply(less, 2, stats::var) / nrow(scores))
-  which(mean == max(mean) | is.finite(mean) & colMeans(less) <= error)[1] - 1L
+  which(mean == max(mean) | mean > -Inf & colMeans(less) <= error)[1] - 1L
 }
 
 # By default in closed form from the linear solution, and by gradient from a random start:
