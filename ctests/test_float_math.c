@@ -279,6 +279,28 @@ static void a_very_long_gradient_is_shortened(void)
   CHECK_NEAR((double) theta[2], -0.8, 1e-6);
 }
 
+/* An s2 whose squared error is no float, though their sum in double is, is told, also where
+ * it would follow its optimum: three stretches of 512 features, each with a sum of squares
+ * just below the largest float. */
+static void an_s2_that_is_not_finite_is_told(void)
+{
+  vae_shape s = {.p = 1536, .k = 1, .shared_d = 1, .noise = VAE_NOISE_SHARED};
+  for (int follows = 0; follows < 2; follows++) {
+    problem q = new_problem(&s, &plain_recipe);
+    for (size_t i = 0; i < s.p * q.all; i++) q.x[i] = (real) 7e17;
+    for (size_t i = 0; i < q.net.size; i++) q.theta[i] = 0;
+    q.data.n = 1;
+    vae_training set = {.model = q.set, .follow = follows ? 0.5 : 0.0, .batch = 1,
+                        .climb = {.rate = 1e-3, .clip = INFINITY}};
+    climber at = start_at(q.net.size, q.theta);
+    vae_progress p;
+    CHECK(engine_epoch(&q, &set, plan_for(gemm_best(), 1), 1, &at, &p) == ELBO_NOT_FINITE);
+    CHECK(p.step == 1);
+    drop_climber(&at);
+    drop_problem(&q);
+  }
+}
+
 /* Data of three factors, each of four features of its own: the ELBO rises to near the
  * likelihood of the truth, which is a sum over factors; see factor_data() in
  * test_vae_train.c. */
@@ -323,4 +345,5 @@ TEST_MAIN(exponentials, exponentials_out_of_range, logarithms, roots,
           absolute_values, sigmoid_functions,
           sigmoid_functions_have_their_limits, odd_functions_are_odd, turns, not_a_number,
           EACH_CHECKS, the_engine_is_near_its_reference, threads_change_no_bit_of_an_epoch,
-          a_very_long_gradient_is_shortened, an_engine_in_float_learns)
+          a_very_long_gradient_is_shortened, an_s2_that_is_not_finite_is_told,
+          an_engine_in_float_learns)

@@ -51,6 +51,10 @@ static vae_progress plain_epoch(const problem *q, const vae_training *set, uint3
   vae_progress p = {.step = 0};
   int *order = ints(n);
   rng_permutation(set->key, epoch, n, order);
+  for (size_t f = 0; set->follow > 0.0 && f < vae_noises(&q->net.shape); f++) {
+    real *log_s2 = at->theta + q->net.log_s2_offset + f;
+    *log_s2 = fmax(*log_s2, set->model.floor[f]);
+  }
   vae_training with = *set;
   with.model.plan = plan_for(set->model.plan.kernel, 1);
   for (size_t first = 0; first < n; first += set->batch) {
@@ -415,6 +419,30 @@ static void s2_goes_a_share_of_the_way(void)
     drop_climber(&at);
     drop_problem(&q);
   }
+}
+
+/* A log s2 below the floor counts as the floor: with cells of 2, decoded as 0, all of the
+ * way leads from there to 4, and with cells of 1/2 back to the floor of 1. */
+static void s2_below_the_floor_counts_as_the_floor(void)
+{
+  for (int noise = 0; noise < 2; noise++)
+    for (int large = 0; large < 2; large++) {
+      vae_shape s = {.p = 3, .k = 1, .shared_d = 1,
+                     .noise = noise ? VAE_NOISE_FEATURE : VAE_NOISE_SHARED};
+      problem q = new_problem(&s, &(recipe) {1, 1, 0, 0, 1.0, 0.0, 0.0});
+      for (size_t i = 0; i < 18; i++) q.x[i] = large ? 2 : 0.5;
+      for (size_t i = 0; i < q.net.size; i++) q.theta[i] = 0;
+      for (size_t f = 0; f < vae_noises(&s); f++) q.theta[q.net.log_s2_offset + f] = -3;
+      vae_training set = training_of(&q, 10);
+      set.follow = 1.0;
+      climber at = start_at(q.net.size, q.theta);
+      vae_progress p;
+      CHECK(run_epoch(&q, &set, 1, &at, &p) == ELBO_OK);
+      for (size_t f = 0; f < vae_noises(&s); f++)
+        CHECK_NEAR(at.theta[q.net.log_s2_offset + f], large ? log(4.0) : 0.0, 1e-14);
+      drop_climber(&at);
+      drop_problem(&q);
+    }
 }
 
 /* Noise by the decoder has no s2 to follow: nothing changes. */
@@ -883,7 +911,7 @@ static void fingerprints_tell_numbers_apart(void)
 
 TEST_MAIN(an_epoch_is_its_batches, an_epoch_is_what_it_should_be, the_state_is_all_there_is,
           threads_change_no_bit, s2_becomes_the_mean_squared_error,
-          s2_goes_a_share_of_the_way,
+          s2_goes_a_share_of_the_way, s2_below_the_floor_counts_as_the_floor,
           noise_by_the_decoder_is_learned_by_its_gradient,
           an_evaluation_does_not_depend_on_batches,
           the_terms_do_not_depend_on_batches, generation_does_not_depend_on_batches,

@@ -103,9 +103,9 @@ size_t vae_sums(size_t n, size_t samples);
 size_t vae_noises(const vae_shape *shape);
 
 /* Terms at theta, the mean KL of each dimension (kl_j: k) and, where gradient is not
- * NULL, the gradient of the objective. misfit (or NULL): of each s2 that is a parameter,
- * the mean over its observed cells of the squared error over s2, 1 where there are none.
- * It is 1 where s2 maximises the ELBO. */
+ * NULL, the gradient of the objective and misfit (or NULL): of each s2 that is a parameter
+ * and not below its floor, the mean over its observed cells of the squared error over s2,
+ * 1 where there are none. It is 1 where s2 maximises the ELBO. */
 vae_terms vae_gradient(const vae_net *net, const real *theta, const vae_batch *batch,
                        const vae_settings *set, double *kl_j, real *gradient,
                        double *misfit, real *work, double *sums);
