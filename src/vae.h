@@ -69,9 +69,9 @@ typedef struct {
 
 typedef struct {
   real beta, free_bits;
-  const real *floor;          /* log s2 counts as this where it is less: one number, or one
-                                 a feature where there are as many log s2 */
-  const real *square;         /* then: what the s2 of each feature counts in the mean s2 */
+  const real *floor;          /* log s2 counts as this where it is less: one number where
+                                 the noise is shared, otherwise one a feature */
+  const real *square;         /* one a feature then: what its s2 counts in the mean s2 */
   size_t samples;             /* of z for each observation, 1 or more */
   gemm_plan plan;
 } vae_settings;
