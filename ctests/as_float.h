@@ -26,6 +26,7 @@
 #define vae_decay float_vae_decay
 #define vae_work float_vae_work
 #define vae_sums float_vae_sums
+#define vae_noises float_vae_noises
 #define vae_gradient float_vae_gradient
 #define vae_encode float_vae_encode
 #define vae_decode float_vae_decode

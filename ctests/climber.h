@@ -1,6 +1,6 @@
 /* Parameters and what an optimiser of the training engine remembers; and the optimisers,
  * plainly and in double: algorithm 1 of Kingma and Ba (2015) and gradient ascent with
- * momentum. */
+ * momentum, at a rate that may rise over the first steps. */
 #ifndef ELBO_TEST_CLIMBER_H
 #define ELBO_TEST_CLIMBER_H
 
@@ -59,8 +59,9 @@ static inline double naive_norm(size_t count, const real *g)
 static inline void naive_climb(const optimiser *o, const real *gradient, climber *c)
 {
   double norm = naive_norm(c->count, gradient), power1 = 1.0, power2 = 1.0;
-  double shorter = norm > o->clip ? o->clip / norm : 1.0;
+  double shorter = norm > o->clip ? o->clip / norm : 1.0, rate = o->rate;
   c->steps++;
+  if (c->steps < o->warm) rate *= c->steps / o->warm;
   for (double i = 0.0; i < c->steps; i++) {
     power1 *= 0.9;
     power2 *= 0.999;
@@ -74,7 +75,7 @@ static inline void naive_climb(const optimiser *o, const real *gradient, climber
       c->v[i] = (real) v;
     } else step = m = o->momentum * m + g;
     c->m[i] = (real) m;
-    c->theta[i] += (real) (o->rate * step);
+    c->theta[i] += (real) (rate * step);
   }
 }
 

@@ -772,8 +772,19 @@ typedef struct {
   size_t p, count, draws, ldx;
   int kind;
   double floor, share;
-  real *x, *seen, *log_s2, *g;
+  real *x, *seen, *log_s2, *g, *floors, *squares;
 } comparison;
+
+/* Of floors and squares: one for kind 0, otherwise one a feature. */
+static size_t floor_numbers(const comparison *c)
+{
+  return c->kind == 0 ? 1 : c->p;
+}
+
+static double floor_of(const comparison *c, size_t f)
+{
+  return (double) c->floors[c->kind == 0 ? 0 : f];
+}
 
 static size_t noise_numbers(const comparison *c)
 {
@@ -795,7 +806,7 @@ static double log_density(const comparison *c, size_t f, size_t i, double t)
 {
   size_t from = i % c->count;
   if (c->seen && c->seen[f + from * c->p] == 0) return 0.0;
-  double v = fmax(log_s2_of(c, f, i), c->floor) + t;
+  double v = fmax(log_s2_of(c, f, i), floor_of(c, f)) + t;
   double e = (double) c->x[f + from * c->ldx] - (double) c->g[f + i * c->p];
   return -0.5 * (e * e / exp(v) + v + log(6.283185307179586));
 }
@@ -810,7 +821,7 @@ static double density_slope(const comparison *c, size_t f0, size_t f1, size_t i)
     for (size_t j = f0; j < f1; j++)
       f[s] += c->share * log_density(c, j, i, difference_steps[s] * h);
   double d = difference_of(f, h);
-  return log_s2_of(c, f0, i) < c->floor ? fmax(d, 0.0) : d;
+  return log_s2_of(c, f0, i) < floor_of(c, f0) ? fmax(d, 0.0) : d;
 }
 
 typedef struct { real *g, *slope; double *density, *raised, *variance; } compared;
@@ -821,7 +832,8 @@ static compared run_comparison(const comparison *c, gemm_plan plan, int alias)
                 doubles(c->draws), doubles(c->draws), doubles(c->draws)};
   real *log_s2 = copy_reals(noise_numbers(c), c->log_s2);
   if (alias) memcpy(r.slope, log_s2, slope_numbers(c) * sizeof *r.slope);
-  each_noise noise = {c->kind, alias ? r.slope : log_s2, (real) c->floor, (real) c->share};
+  each_noise noise = {.kind = c->kind, .log_s2 = alias ? r.slope : log_s2,
+                      .floor = c->floors, .square = c->squares, .share = (real) c->share};
   each_compare(plan, c->p, c->count, c->draws, c->x, c->ldx, c->seen, noise, r.g, r.slope,
                r.density, r.raised, r.variance);
   CHECK(alias || same_reals(noise_numbers(c), log_s2, c->log_s2));
@@ -854,13 +866,13 @@ static size_t wrong_draw(const comparison *c, const compared *r, size_t i)
   double tol = c->p < 1000 ? close_sum : 10.0 * close_sum;
   for (size_t f = 0; f < c->p; f++) {
     int is = !c->seen || c->seen[f + from * c->p] != 0;
-    double v = log_s2_of(c, f, i), s2 = exp(fmax(v, c->floor));
+    double v = log_s2_of(c, f, i), floor = floor_of(c, f), s2 = exp(fmax(v, floor));
     double cell = log_density(c, f, i, 0.0);
     double e = (double) c->x[f + from * c->ldx] - (double) c->g[f + i * c->p];
     density += cell;
     scale += fabs(cell);
-    if (is && v < c->floor) raised++;
-    if (is) variance += s2;
+    if (is && v < floor) raised++;
+    if (is) variance += c->kind == 0 ? s2 : s2 * (double) c->squares[f];
     bad += !near((double) r->g[f + i * c->p], is ? c->share * e / s2 : 0.0, close_to * 4.0);
     if (c->kind > 0)
       bad += !near((double) r->slope[f + i * c->p], density_slope(c, f, f + 1, i),
@@ -882,6 +894,12 @@ static comparison new_comparison(extent e, size_t draws, int kind, int holes, do
   c.x = gapped(c.p, c.count, c.ldx, 1.5);
   c.g = normal_reals(c.p * c.draws, 1.5);
   c.log_s2 = normal_reals(noise_numbers(&c), 1.0);
+  c.floors = normal_reals(floor_numbers(&c), 0.5);
+  c.squares = reals(floor_numbers(&c));
+  for (size_t f = 0; f < floor_numbers(&c); f++) {
+    c.floors[f] += (real) floor;
+    c.squares[f] = (real) (0.1 + test_uniform());
+  }
   if (holes) {
     c.seen = reals(c.p * c.count);
     for (size_t i = 0; i < c.p * c.count; i++) c.seen[i] = test_below(3) != 0;
@@ -911,10 +929,12 @@ static void check_comparison(int kernel, comparison *c)
   free(c->x);
   free(c->g);
   free(c->log_s2);
+  free(c->floors);
+  free(c->squares);
   free(c->seen);
 }
 
-/* Floors below all log s2, among them and above all; none. */
+/* Floors, of each feature another, below all log s2, among them and above all; none. */
 static void check_compare_kernel(int kernel)
 {
   static const double floors[] = {-30.0, 0.1, 5.0, -INFINITY};
@@ -938,10 +958,13 @@ static void check_many_features(int kernel)
 {
   enum { P = 100000 };
   const double log_s2 = -0.75, x = 0.3;
-  real *cells = reals(P), *noises = reals(P), *seen = reals(P);
+  real *cells = reals(P), *noises = reals(P), *seen = reals(P), *floors = reals(P);
+  real *squares = reals(P);
   for (size_t f = 0; f < P; f++) {
     cells[f] = (real) x;
     noises[f] = (real) log_s2;
+    floors[f] = -30;
+    squares[f] = 1;
     seen[f] = f % 4 > 0;
   }
   for (int kind = 0; kind < 3; kind++)
@@ -949,10 +972,12 @@ static void check_many_features(int kernel)
       real *g = reals(P), *slope = reals(P);
       for (size_t f = 0; f < P; f++) g[f] = 0;
       double density, raised, variance, n = holes ? 0.75 * P : P;
-      each_noise noise = {kind, noises, -30, 1};
+      each_noise noise = {.kind = kind, .log_s2 = noises, .floor = floors,
+                          .square = squares, .share = 1};
       each_compare(plan_of(kernel, 1), P, 1, 1, cells, P, holes ? seen : NULL, noise, g,
                    slope, &density, &raised, &variance);
-      double square = x * x / exp(log_s2), cell = -0.5 * (square + log_s2 + log(6.283185307179586));
+      double square = x * x / exp(log_s2);
+      double cell = -0.5 * (square + log_s2 + log(6.283185307179586));
       CHECK(fabs(density - n * cell) <= 2e-6 * n);
       CHECK_NEAR(variance, n * exp(log_s2), 2e-6);
       if (kind == 0) CHECK(fabs((double) slope[0] - 0.5 * n * (square - 1.0)) <= 2e-6 * n);
@@ -961,6 +986,8 @@ static void check_many_features(int kernel)
     }
   free(cells);
   free(noises);
+  free(floors);
+  free(squares);
   free(seen);
 }
 
@@ -978,9 +1005,11 @@ static void check_floor(int kernel)
   static const double slopes[] = {1.5, 0.0, -0.375};
   for (int kind = 0; kind < 3; kind++)
     for (int i = 0; i < 3; i++) {
-      real x = (real) errors[i], g = 0, slope = -1, v = (real) log_s2[i];
+      real x = (real) errors[i], g = 0, slope = -1, v = (real) log_s2[i], floor = 0;
+      real unit = 1;
       double density, raised, variance;
-      each_noise noise = {kind, &v, 0, 1};
+      each_noise noise = {.kind = kind, .log_s2 = &v, .floor = &floor, .square = &unit,
+                          .share = 1};
       each_compare(plan_of(kernel, 1), 1, 1, 1, &x, 1, NULL, noise, &g, &slope, &density,
                    &raised, &variance);
       CHECK_NEAR((double) slope, slopes[i], close_to);
@@ -995,6 +1024,33 @@ static void check_floor(int kernel)
 static void the_floor_lets_log_s2_rise_alone(void)
 {
   with_each_kernel(check_floor);
+}
+
+/* Three features with s2 = 1/4, 1 and 4, of which the second is missing; floors of 1, 4
+ * and 1 raise the first alone of those that are observed; squares of 1/2, 8 and 2:
+ * variance 1/2 1 + 2 4. One s2 of 1/4 with a floor of 1 has no square: 1 + 1. */
+static void check_units(int kernel)
+{
+  const double quarter = -1.3862943611198906;
+  const real log_s2[] = {(real) quarter, 0, (real) -quarter};
+  const real floors[] = {0, (real) -quarter, 0}, squares[] = {(real) 0.5, 8, 2};
+  const real seen[] = {1, 0, 1}, x[] = {1, 1, 1};
+  for (int kind = 0; kind < 3; kind++) {
+    real g[] = {0, 0, 0}, slope[3];
+    double density, raised, variance;
+    each_noise noise = {.kind = kind, .log_s2 = log_s2, .floor = floors, .square = squares,
+                        .share = 1};
+    each_compare(plan_of(kernel, 1), 3, 1, 1, x, 3, seen, noise, g, slope, &density, &raised,
+                 &variance);
+    CHECK(raised == (kind == 0 ? 2.0 : 1.0));
+    CHECK_NEAR(variance, kind == 0 ? 2.0 : 8.5, close_to);
+    CHECK_NEAR((double) g[2], kind == 0 ? 1.0 : 0.25, close_to);
+  }
+}
+
+static void features_have_floors_and_units(void)
+{
+  with_each_kernel(check_units);
 }
 
 /* ---- parameters -------------------------------------------------------- */
@@ -1139,7 +1195,7 @@ static void check_nothing(int kernel)
 {
   gemm_plan plan = plan_of(kernel, 2);
   real none[1] = {between};
-  each_noise noise = {0, none, 0, 1};
+  each_noise noise = {.log_s2 = none, .floor = none, .square = none, .share = 1};
   each_rates r = {1, 1, 1, 1};
   each_activate(plan, ACTIVATION_TANH, 3, 0, none, 3, none);
   each_activate(plan, ACTIVATION_TANH, 0, 3, none, 1, none);
@@ -1172,7 +1228,7 @@ static void nothing_is_a_count(void)
   normals_do_not_depend_on_the_batch, normals_of_other_addresses_are_others,       \
   normals_are_normal, latents_are_sampled, slopes_of_latents_are_differences,      \
   log_d_has_limits, densities_and_their_slopes, densities_of_many_features,        \
-  the_floor_lets_log_s2_rise_alone,                                                \
+  the_floor_lets_log_s2_rise_alone, features_have_floors_and_units,                \
   steps_are_their_formulas, no_gradient_is_no_step, squares_are_summed_in_stretches, \
   nothing_is_a_count
 

@@ -35,29 +35,34 @@ static vae_shape draw_shape(void)
                  .c = test_below(2) ? test_below(4) : 0, .encoder = draw_chain(),
                  .decoder = draw_chain(), .shared_d = (int) test_below(2),
                  .noise = (enum vae_noise) test_below(3),
-                 .fixed_noise = test_below(4) == 0};
+                 .fixed_noise = test_below(4) == 0, .linear = (int) test_below(2)};
   if (test_below(50) == 0) s.p = 300 + test_below(300);      /* several strips, or shared */
   if (test_below(50) == 0) s.k = 250 + test_below(50);
   return s;
 }
 
-/* As R lets them through, and beyond. */
+/* As R lets them through, and beyond; floors are in draw_problem(). */
 static vae_training draw_training(int wild)
 {
   static const real betas[] = {0, 1, (real) 0.5, (real) 1e30};
   static const real bits[] = {0, (real) 0.3, 100};
-  static const real floors[] = {-30, -INFINITY, (real) 0.1, 80};
   static const double clips[] = {INFINITY, 1.0, 1e-30, 1e30};
-  static const double rates[] = {1e-3, 0.0, 0.1, 1e30};
+  static const double rates[] = {1e-3, 0.0, 0.1, 1e30}, warms[] = {0.0, 4.5, 100.0, 1e30};
+  static const double follows[] = {0.0, 0.05, 0.5, 1.0};
   size_t choice = wild ? 4 : 2;
-  return (vae_training) {
-    .model = {betas[test_below(choice)], bits[test_below(3)], floors[test_below(choice)],
-              1 + test_below(3),
-              {(enum gemm_kernel) test_below((size_t) gemm_best() + 1), 1, NULL}},
-    .climb = {(enum optimiser_kind) test_below(2), rates[test_below(choice)],
-              test_below(2) ? 0.9 : 0.0, clips[test_below(choice)]},
-    .decay = test_below(2) ? 0.0 : test_uniform(), .batch = 1 + test_below(12),
+  vae_training set = {
+    .decay = test_below(2) ? 0.0 : test_uniform(), .follow = follows[test_below(choice)],
+    .batch = 1 + test_below(12),
     .key = {{(uint32_t) test_bits(), (uint32_t) test_bits()}}};
+  set.model = (vae_settings) {
+    .beta = betas[test_below(choice)], .free_bits = bits[test_below(3)],
+    .samples = 1 + test_below(3),
+    .plan = {(enum gemm_kernel) test_below((size_t) gemm_best() + 1), 1, NULL}};
+  set.climb = (optimiser) {
+    .kind = (enum optimiser_kind) test_below(2), .rate = rates[test_below(choice)],
+    .momentum = test_below(2) ? 0.9 : 0.0, .clip = clips[test_below(choice)],
+    .warm = warms[test_below(4)]};
+  return set;
 }
 
 /* Pixels in place of the data, and with wild ones what is no pixel, too. */
@@ -72,11 +77,17 @@ static void spread_pixels(problem *q, int wild)
   q->batch.epoch = (uint32_t) test_bits();
 }
 
-static problem draw_problem(const vae_shape *s, const vae_training *set, wildness wild)
+/* The floors are the problem's. */
+static problem draw_problem(const vae_shape *s, vae_training *set, wildness wild)
 {
+  static const double floors[] = {-30.0, -INFINITY, 0.1, 80.0};
+  double floor = floors[test_below(wild.settings ? 4 : 2)];
   size_t n = 1 + test_below(20);
   problem q = new_problem(s, &(recipe) {n, set->model.samples, (int) test_below(2),
-                                       (int) test_below(2), 1.0, 0.0, -30.0});
+                                       (int) test_below(2), 1.0, 0.0, floor});
+  if (test_below(2)) make_uneven(&q);
+  set->model.floor = q.floor;
+  set->model.square = q.square;
   q.set = set->model;
   real tame = (real) fmin(0.5, 2.0 / sqrt((double) (s->p > s->k ? s->p : s->k)));
   for (size_t i = 0; i < q.net.size; i++)
@@ -110,6 +121,15 @@ static trained run_epoch(const problem *q, const vae_training *set, int threads,
   return t;
 }
 
+/* Where each s2 follows its optimum none is below the floor, or a NaN. */
+static int above_floors(const problem *q, const vae_training *set, const climber *at)
+{
+  int ok = 1;
+  for (size_t f = 0; set->follow > 0.0 && f < vae_noises(&q->net.shape); f++)
+    ok = ok && at->theta[q->net.log_s2_offset + f] >= q->floor[f];
+  return ok;
+}
+
 /* Whether the epoch is as its contract says. */
 static int check_epoch(const problem *q, const vae_training *set, int tame)
 {
@@ -123,7 +143,7 @@ static int check_epoch(const problem *q, const vae_training *set, int tame)
     ok = ok && p->step == steps && isfinite(p->terms.objective) &&
       isfinite(p->gradient_norm);
     ok = ok && p->terms.floored >= 0.0 && p->terms.floored <= 1.0 + 1e-12;
-    ok = ok && same_climber(&one.at, &two.at);
+    ok = ok && same_climber(&one.at, &two.at) && above_floors(q, set, &one.at);
   } else ok = ok && one.status == ELBO_NOT_FINITE && p->step >= 1 && p->step <= steps;
   if (tame) ok = ok && one.status == ELBO_OK && finite_reals(q->net.size, one.at.theta);
   drop_climber(&one.at);
@@ -144,15 +164,16 @@ static int same_terms(const vae_terms *a, const vae_terms *b)
 static int check_gradient(problem *q, int kernel, int tame)
 {
   const vae_shape *s = &q->net.shape;
-  double *kl_j = doubles(s->k);
+  double *kl_j = doubles(s->k), *misfit = doubles(vae_noises(s));
   real *one = reals(q->net.size), *two = reals(q->net.size);
-  vae_terms t = engine_gradient(q, exact_plan(kernel, 1), kl_j, one);
+  vae_terms t = engine_terms(q, exact_plan(kernel, 1), kl_j, one, misfit);
   vae_terms u = engine_gradient(q, exact_plan(kernel, 3), kl_j, two), bare;
   int ok = same_terms(&t, &u) && same_reals(q->net.size, one, two);
   bare = engine_gradient(q, exact_plan(kernel, 2), kl_j, NULL);
   ok = ok && same_terms(&t, &bare);
   if (tame) {
-    ok = ok && finite_reals(q->net.size, one) && all_finite(s->k, kl_j);
+    ok = ok && finite_reals(q->net.size, one) && all_finite(s->k, kl_j) &&
+      all_finite(vae_noises(s), misfit);
     if (s->p + s->c < WIDEST && s->k + s->c < WIDEST) {
       reference r = reference_of(q);
       reference_result to = {.sides = 0};
@@ -160,10 +181,13 @@ static int check_gradient(problem *q, int kernel, int tame)
       ok = ok && near(t.objective, to.terms.objective, 1e-3) &&
         near(t.kl, to.terms.kl, 1e-3) && near(t.s2, to.terms.s2, 1e-3) &&
         near(t.jacobian, to.terms.jacobian, 1e-5);
+      for (size_t f = 0; f < vae_noises(s); f++)
+        ok = ok && (to.low[f] || near(misfit[f], to.misfit[f], 1e-3));
       drop_reference(&r);
     }
   }
   free(kl_j);
+  free(misfit);
   free(one);
   free(two);
   return ok;
@@ -190,7 +214,8 @@ static int check_answers(problem *q, const vae_training *set, int tame)
   if (tame) {
     ok = ok && isfinite(t.objective) && all_finite(n, reconstruction) &&
       all_finite(n, kl) &&
-      all_finite(n, weighted) && all_finite(n, jacobian) && all_finite(s->p, error) && all_finite(s->k * n, mean);
+      all_finite(n, weighted) && all_finite(n, jacobian) && all_finite(s->p, error) &&
+      all_finite(s->k * n, mean);
     for (size_t i = 0; i < s->k * n; i++) ok = ok && d[i] > 0.0;
   }
   free(work);
@@ -222,8 +247,10 @@ static int check_generated(const problem *q, const vae_training *set, int tame)
   with.model.plan = exact_plan((int) set->model.plan.kernel, 2);
   vae_generate(&q->net, q->theta, n, z, q->condition, &with, g, s2, work, sums);
   int ok = (!tame || all_finite(cells, g));
-  for (size_t i = 0; tame && s2 && i < cells; i++)
-    ok = ok && s2[i] >= exp((double) set->model.floor) && isfinite(s2[i]);
+  for (size_t i = 0; tame && s2 && i < cells; i++) {
+    size_t f = s->noise == VAE_NOISE_SHARED ? 0 : i % s->p;
+    ok = ok && s2[i] >= exp((double) set->model.floor[f]) && isfinite(s2[i]);
+  }
   free(z);
   free(g);
   free(s2);
@@ -252,9 +279,10 @@ static void try_problem(void)
   bad += !check_answers(&q, &set, tame) * 4;
   bad += !check_generated(&q, &set, tame) * 8;
   if (bad && test_count.failed < TEST_SHOWN) {
-    printf("checks %d, wild %d %d %d, kernel %d, optimiser %d, rate %g, clip %g, batch %zu: ",
-           bad, wild.theta, wild.x, wild.settings, kernel, (int) set.climb.kind, set.climb.rate,
-           set.climb.clip, set.batch);
+    printf("checks %d, wild %d %d %d, kernel %d, optimiser %d, rate %g, clip %g, warm %g, "
+           "follow %g, batch %zu: ",
+           bad, wild.theta, wild.x, wild.settings, kernel, (int) set.climb.kind,
+           set.climb.rate, set.climb.clip, set.climb.warm, set.follow, set.batch);
     describe(&q);
   }
   CHECK(bad == 0);

@@ -211,8 +211,9 @@ static void the_engine_is_near_its_reference(void)
 {
   test_seed(1);
   for (int kind = 0; kind < 108; kind++) {
-    vae_shape s = {.p = 3 + test_below(20), .k = 1 + test_below(5), 
-                   .c = kind % 4 == 3 ? 2 : 0, .shared_d = kind % 2, .noise = (enum vae_noise) (kind % 3),
+    vae_shape s = {.p = 3 + test_below(20), .k = 1 + test_below(5),
+                   .c = kind % 4 == 3 ? 2 : 0, .shared_d = kind % 2,
+                   .noise = (enum vae_noise) (kind % 3), .linear = kind / 6 % 2,
                    .encoder = {(size_t) kind / 3 % 3, {7, 5}, {0}},
                    .decoder = {(size_t) kind / 9 % 3, {4, 9}, {0}}};
     for (int i = 0; i < 2; i++) {
@@ -222,6 +223,7 @@ static void the_engine_is_near_its_reference(void)
     recipe how = {5, 1 + (size_t) kind % 2, kind / 27 % 2, kind % 5 == 0, 0.8,
                   kind % 7 ? 0.0 : 50.0, kind % 6 ? -20.0 : 0.2};
     problem q = new_problem(&s, &how);
+    if (kind % 4 == 1) make_uneven(&q);
     check_problem(&q, 2e-5, 1e-4);
     drop_problem(&q);
   }
@@ -230,7 +232,7 @@ static void the_engine_is_near_its_reference(void)
 static vae_shape large_shape(int noise)
 {
   return (vae_shape) {.p = 70, .k = 12, .shared_d = noise == 1,
-                      .noise = (enum vae_noise) noise,
+                      .noise = (enum vae_noise) noise, .linear = 1,
                       .encoder = {2, {75, 140}, {ACTIVATION_GELU, ACTIVATION_TANH}},
                       .decoder = {2, {33, 70}, {ACTIVATION_SILU, ACTIVATION_RELU}}};
 }
@@ -243,8 +245,9 @@ static void threads_change_no_bit_of_an_epoch(void)
       vae_shape s = large_shape(noise);
       problem q = new_problem(&s, &(recipe) {395, 1 + (size_t) noise, noise == 1, 0, 1.0,
                                              0.0, -20.0});
-      vae_training set = {.model = q.set, .climb = {OPTIMISER_ADAM, 1e-3, 0.0, INFINITY},
-                          .batch = 150, .key = {{1, 2}}};
+      vae_training set = {.model = q.set, .follow = 0.1, .batch = 150, .key = {{1, 2}}};
+      set.climb = (optimiser) {.kind = OPTIMISER_ADAM, .rate = 1e-3, .clip = INFINITY,
+                               .warm = 2.0};
       for (size_t i = 0; i < q.net.size; i++) q.theta[i] *= (real) 0.2;
       climber at[4];
       vae_progress progress[4];
@@ -269,11 +272,33 @@ static void a_very_long_gradient_is_shortened(void)
 {
   real g[] = {(real) 3e25, 0, (real) -4e25}, theta[3] = {0}, m[3] = {0};
   double work[1];
-  optimiser o = {OPTIMISER_SGD, 1.0, 0.0, 1.0};
+  optimiser o = {.kind = OPTIMISER_SGD, .rate = 1.0, .clip = 1.0};
   optimiser_state at = {theta, m, NULL, 0.0};
   CHECK_NEAR(optimiser_climb(&o, plan_of(GEMM_PORTABLE, 1), 3, g, &at, work), 5e25, 1e-6);
   CHECK_NEAR((double) theta[0], 0.6, 1e-6);
   CHECK_NEAR((double) theta[2], -0.8, 1e-6);
+}
+
+/* An s2 whose squared error is no float, though their sum in double is, is told, also where
+ * it would follow its optimum: three stretches of 512 features, each with a sum of squares
+ * just below the largest float. */
+static void an_s2_that_is_not_finite_is_told(void)
+{
+  vae_shape s = {.p = 1536, .k = 1, .shared_d = 1, .noise = VAE_NOISE_SHARED};
+  for (int follows = 0; follows < 2; follows++) {
+    problem q = new_problem(&s, &plain_recipe);
+    for (size_t i = 0; i < s.p * q.all; i++) q.x[i] = (real) 7e17;
+    for (size_t i = 0; i < q.net.size; i++) q.theta[i] = 0;
+    q.data.n = 1;
+    vae_training set = {.model = q.set, .follow = follows ? 0.5 : 0.0, .batch = 1,
+                        .climb = {.rate = 1e-3, .clip = INFINITY}};
+    climber at = start_at(q.net.size, q.theta);
+    vae_progress p;
+    CHECK(engine_epoch(&q, &set, plan_for(gemm_best(), 1), 1, &at, &p) == ELBO_NOT_FINITE);
+    CHECK(p.step == 1);
+    drop_climber(&at);
+    drop_problem(&q);
+  }
 }
 
 /* Data of three factors, each of four features of its own: the ELBO rises to near the
@@ -298,8 +323,8 @@ static void an_engine_in_float_learns(void)
       truth -= 0.5 / N * ((square - along * along / 16.25) / 0.25 + 4.0 * log(0.25) +
                           log(1.0 + 16.0 / 0.25) + 4.0 * log_two_pi);
     }
-  vae_training set = {.model = q.set, .climb = {OPTIMISER_ADAM, 0.02, 0.0, 1e3},
-                      .batch = 100, .key = {{5, 6}}};
+  vae_training set = {.model = q.set, .batch = 100, .key = {{5, 6}}};
+  set.climb = (optimiser) {.kind = OPTIMISER_ADAM, .rate = 0.02, .clip = 1e3};
   climber at = start_at(q.net.size, q.theta);
   for (uint32_t epoch = 1; epoch <= 120; epoch++) {
     vae_progress progress;
@@ -320,4 +345,5 @@ TEST_MAIN(exponentials, exponentials_out_of_range, logarithms, roots,
           absolute_values, sigmoid_functions,
           sigmoid_functions_have_their_limits, odd_functions_are_odd, turns, not_a_number,
           EACH_CHECKS, the_engine_is_near_its_reference, threads_change_no_bit_of_an_epoch,
-          a_very_long_gradient_is_shortened, an_engine_in_float_learns)
+          a_very_long_gradient_is_shortened, an_s2_that_is_not_finite_is_told,
+          an_engine_in_float_learns)

@@ -9,6 +9,13 @@ enum { EVERY = TEST_EVERY(5, 23) };
 
 static const double tight = 1e-12, by_differences = 1e-6;
 
+static size_t far_apart(size_t n, const double *x, const double *y)
+{
+  size_t bad = 0;
+  for (size_t i = 0; i < n; i++) bad += !near(x[i], y[i], 1e-11);
+  return bad;
+}
+
 /* ---- shapes ------------------------------------------------------------ */
 
 static vae_chain random_chain(size_t count)
@@ -27,6 +34,14 @@ static vae_shape random_shape(size_t encoder, size_t decoder)
                       .encoder = random_chain(encoder), .decoder = random_chain(decoder)};
 }
 
+/* The map, or where there is none a layer of nothing; returns its tensors. */
+static int check_map(const layer *l, const tensor *t, int is, size_t in, size_t out)
+{
+  CHECK(l->out == (is ? out : 0) && !l->biased);
+  if (is) CHECK(l->offset == t->offset && l->in == in && t->count == in * out);
+  return is;
+}
+
 /* Parameters where vae.h says, one tensor after the other. */
 static void check_layout(const vae_net *net)
 {
@@ -42,6 +57,7 @@ static void check_layout(const vae_net *net)
   }
   CHECK(net->mean.offset == t->offset && net->mean.out == s->k);
   t += 2;
+  t += check_map(&net->v, t, s->linear && s->encoder.count, s->p + s->c, s->k);
   CHECK((s->shared_d ? net->log_d_offset : net->log_d.offset) == t->offset);
   t += s->shared_d ? 1 : 2;
   for (size_t i = 0; i < s->decoder.count; i++, t += 2) {
@@ -52,6 +68,7 @@ static void check_layout(const vae_net *net)
   }
   CHECK(net->output.offset == t->offset && net->output.out == s->p);
   t += 2;
+  t += check_map(&net->w, t, s->linear && s->decoder.count, s->k + s->c, s->p);
   size_t noise_at = s->noise == VAE_NOISE_NETWORK ? net->log_s2.offset : net->log_s2_offset;
   CHECK(noise_at == t->offset);
   CHECK(net->size == list.size && net->widest >= widest);
@@ -74,7 +91,8 @@ static double some_free_bits(problem *q)
 
 /* Every depth from 0 to 3 on both sides, every noise and head; with and without condition,
  * missing cells and several samples. The others take turns: no, some or only free bits;
- * beta; log s2 all, in part or not above the floor; noise that is not trained; rows. */
+ * beta; log s2 all, in part or not above the floor; noise that is not trained; rows; linear
+ * maps beside the hidden layers; floors and units of each feature. */
 static void gradients_of_every_kind(void)
 {
   static const double betas[] = {1.0, 0.3, 4.0, 0.0, 1.0};
@@ -89,7 +107,9 @@ static void gradients_of_every_kind(void)
     recipe how = {3, kind / 384 % 2 ? 3 : 1, kind / 192 % 2, kind % 2, betas[kind % 5], 0.0,
                   floors[kind / 16 % 9 / 3]};
     if (kind % 11 == 0) how.floor = 3.0;
+    s.linear = (int) test_below(2);
     problem q = new_problem(&s, &how);
+    if (test_below(2)) make_uneven(&q);
     if (kind % 5 == 2) make_pixels(&q, kind % 2 ? 1e-6 : 0.05, 256.0);
     check_layout(&q.net);
     if (kind % 3) q.set.free_bits = kind % 3 == 1 ? some_free_bits(&q) : 50.0;
@@ -196,7 +216,10 @@ static void a_linear_net_by_hand(void)
  *   z: -1/4 log 2 and 1/2;  m: 1/2 - 1/4 log 2 - beta m = -1/2 - 1/4 log 2
  *   log d: (-1/4 log 2 1/2 - 1/2 1/2) / 2 = -1/16 log 2 - 1/8
  *   first unit: a quarter of m's; the second has none */
-typedef struct { vae_net net; real x[2], fill[2], condition[1], noise[2], theta[28]; } tiny;
+typedef struct {
+  vae_net net;
+  real x[2], fill[2], condition[1], noise[2], floor[2], square[2], theta[28];
+} tiny;
 
 /* Weights column by column, then biases: of encoder1 (2 x 3), mean (1 x 2), log d, output
  * (2 x 2) and log s2 (2 x 2), inputs z and condition. */
@@ -205,7 +228,7 @@ static tiny tiny_net(void)
   vae_shape s = {.p = 2, .k = 1, .c = 1, .shared_d = 1, .noise = VAE_NOISE_NETWORK,
                  .encoder = {1, {2}, {ACTIVATION_RELU}}};
   tiny t = {.net = vae_lay_out(&s), .x = {1, (real) NAN}, .fill = {9, 3}, .condition = {2},
-            .noise = {0.5, -0.5}};
+            .noise = {0.5, -0.5}, .floor = {-30, -30}, .square = {1, 1}};
   const double theta[] = {1.0, 0.0, 0.0, -1.0, 0.5, 0.0, 0.0, 1.0,   0.25, 7.0, 0.0,   0.0,
                           1.0, 5.0, 0.25, -2.0, -0.5, 1.0,   log(2.0), 0.3, 0.0, 0.7,
                           0.0, -4.0};
@@ -225,10 +248,11 @@ static void a_deep_net_by_hand(void)
   double kl;
   real gradient[24], *work = reals(vae_work(&n.net, 1, 2));
   double *sums = doubles(vae_sums(1, 2));
-  vae_data data = {1, n.x, n.fill, n.condition, NULL};
+  vae_data data = {.n = 1, .x = n.x, .fill = n.fill, .condition = n.condition};
   vae_batch batch = {.data = &data, .n = 1, .noise = n.noise};
-  vae_settings set = {2.0, 0.0, -30.0, 2, plan_for(gemm_best(), 1)};
-  vae_terms t = vae_gradient(&n.net, n.theta, &batch, &set, &kl, gradient, work, sums);
+  vae_settings set = {.beta = 2.0, .floor = n.floor, .square = n.square, .samples = 2,
+                      .plan = plan_for(gemm_best(), 1)};
+  vae_terms t = vae_gradient(&n.net, n.theta, &batch, &set, &kl, gradient, NULL, work, sums);
   CHECK_NEAR(t.reconstruction, -0.25 * log_2 - 0.25 - 0.5 * log_two_pi, 1e-14);
   CHECK_NEAR(t.kl, 0.125, 1e-15);
   CHECK_NEAR(t.objective, t.reconstruction - 0.25, 1e-14);
@@ -248,9 +272,10 @@ static void an_observation_by_hand(void)
   double jacobian = NAN;
   double z = 1.0, *sums = doubles(vae_sums(1, 2));
   real *work = reals(vae_work(&n.net, 1, 2));
-  vae_data data = {1, n.x, n.fill, n.condition, NULL};
+  vae_data data = {.n = 1, .x = n.x, .fill = n.fill, .condition = n.condition};
   vae_batch batch = {.data = &data, .n = 1, .noise = n.noise};
-  vae_settings set = {2.0, 0.0, -30.0, 2, plan_for(gemm_best(), 1)};
+  vae_settings set = {.beta = 2.0, .floor = n.floor, .square = n.square, .samples = 2,
+                      .plan = plan_for(gemm_best(), 1)};
   vae_observed to = {&reconstruction, &kl, &weighted, error, &jacobian};
   vae_observe(&n.net, n.theta, &batch, &set, &to, &kl_j, work, sums);
   CHECK_NEAR(reconstruction, -0.25 * log(2.0) - 0.25 - 0.5 * log_two_pi, 1e-14);
@@ -262,7 +287,8 @@ static void an_observation_by_hand(void)
   CHECK_NEAR(mean, 0.5, 1e-15);
   CHECK_NEAR(d, 1.0, 1e-15);
   set.samples = 1;                     /* z = 1, condition 2: g = 1 and 5 - 4 + 1 = 2 */
-  set.floor = 0.0;                     /* log s2 = log 2 and 0.3 + 1.4 - 4 < 0 */
+  n.floor[0] = -1.0;                   /* log s2 = log 2 and 0.3 + 1.4 - 4 < 0 */
+  n.floor[1] = 0.0;
   vae_decode(&n.net, n.theta, 1, &z, n.condition, &set, g, s2, work, sums);
   CHECK_NEAR(g[0], 1.0, 1e-15);
   CHECK_NEAR(g[1], 2.0, 1e-15);
@@ -294,6 +320,142 @@ static void free_bits_by_hand(void)
   drop_problem(&q);
 }
 
+static size_t biases_of(const layer *l)
+{
+  return l->offset + l->in * l->out;
+}
+
+/* Where a net has what a linear one has: the maps are its weights. */
+typedef struct { size_t net, linear, count; } pair;
+enum { PAIRS = 6 };
+
+static void pair_up(const vae_net *n, const vae_net *l, pair *to)
+{
+  const vae_shape *s = &n->shape;
+  int own = s->noise == VAE_NOISE_NETWORK;
+  const pair all[PAIRS] = {
+    {n->v.offset, l->mean.offset, layer_size(&n->v)},
+    {biases_of(&n->mean), biases_of(&l->mean), s->k},
+    {s->shared_d ? n->log_d_offset : biases_of(&n->log_d),
+     s->shared_d ? l->log_d_offset : biases_of(&l->log_d), s->k},
+    {n->w.offset, l->output.offset, layer_size(&n->w)},
+    {biases_of(&n->output), biases_of(&l->output), s->p},
+    {own ? biases_of(&n->log_s2) : n->log_s2_offset,
+     own ? biases_of(&l->log_s2) : l->log_s2_offset, own ? s->p : vae_noises(s)}};
+  memcpy(to, all, sizeof all);
+}
+
+static void no_weights(const layer *l, real *theta)
+{
+  for (size_t i = l->offset; i < biases_of(l); i++) theta[i] = 0;
+}
+
+/* A net whose heads have weights of 0 beside its maps is a linear net, and so are its
+ * gradients by the maps, the biases, d and s2. */
+static void maps_alone_are_a_linear_net(void)
+{
+  test_seed(7);
+  for (int kind = 0; kind < 24; kind++) {
+    vae_shape s = {.p = 4, .k = 3, .c = kind / 12 ? 2 : 0, .linear = 1,
+                   .shared_d = kind / 6 % 2, .noise = (enum vae_noise) (kind % 3),
+                   .encoder = {1, {5}, {ACTIVATION_TANH}},
+                   .decoder = {2, {3, 6}, {ACTIVATION_RELU, ACTIVATION_GELU}}};
+    recipe how = {5, 2, kind / 3 % 2, 0, 0.7, 0.0, -0.5};
+    problem q = new_problem(&s, &how), b = q;
+    pair same[PAIRS];
+    s.encoder.count = s.decoder.count = 0;
+    b.net = vae_lay_out(&s);
+    b.theta = reals(b.net.size);
+    pair_up(&q.net, &b.net, same);
+    no_weights(&q.net.mean, q.theta);
+    no_weights(&q.net.output, q.theta);
+    no_weights(&q.net.log_d, q.theta);           /* layers of nothing where there is none */
+    no_weights(&q.net.log_s2, q.theta);
+    for (size_t i = 0; i < b.net.size; i++) b.theta[i] = 0;
+    for (int i = 0; i < PAIRS; i++)
+      memcpy(b.theta + same[i].linear, q.theta + same[i].net, same[i].count * sizeof(real));
+    double kl_j[2][3];
+    real *g = reals(q.net.size), *h = reals(b.net.size);
+    vae_terms t = engine_gradient(&q, plan_for(gemm_best(), 1), kl_j[0], g);
+    vae_terms u = engine_gradient(&b, plan_for(gemm_best(), 1), kl_j[1], h);
+    CHECK_NEAR(t.objective, u.objective, tight);
+    CHECK_NEAR(t.s2, u.s2, tight);
+    for (int i = 0; i < PAIRS; i++)
+      CHECK(far_apart(same[i].count, g + same[i].net, h + same[i].linear) == 0);
+    free(g);
+    free(h);
+    free(b.theta);
+    drop_problem(&q);
+  }
+}
+
+/* ---- misfit ------------------------------------------------------------ */
+
+/* Two features and 3 observations, decoded as g = (1, 0) whatever z is (no weights), in two
+ * samples each: squared errors of the first 4, 1 and missing; of the second 0, 9 and 3^2 / 4.
+ *   one s2 = 2: (5 + 11.25) / 5 / 2;  of each feature, s2 = 4 and 0.5: 2.5 / 4, 3.75 / 0.5
+ * Where nothing of the first is observed: 11.25 / 3 / 2, 1 and 3.75 / 0.5, and where nothing
+ * at all is, 1. */
+static void misfits_by_hand(void)
+{
+  static const double expected[3][2][2] = {
+    {{1.625, NAN}, {0.625, 7.5}}, {{1.875, NAN}, {1.0, 7.5}}, {{1.0, NAN}, {1.0, 1.0}}};
+  for (int noise = 0; noise < 2; noise++)
+    for (int lost = 0; lost < 3; lost++)
+      for (int fixed = 0; fixed < 2; fixed++) {
+        vae_shape s = {.p = 2, .k = 1, .shared_d = 1, .fixed_noise = fixed,
+                       .noise = noise ? VAE_NOISE_FEATURE : VAE_NOISE_SHARED};
+        problem q = new_problem(&s, &(recipe) {3, 2, 1, 0, 1.0, 0.0, -30.0});
+        const real cells[] = {3, 0, 2, -3, (real) NAN, 1.5};
+        double kl_j, *misfit = doubles(vae_noises(&s));
+        real *gradient = reals(q.net.size), *log_s2 = q.theta + q.net.log_s2_offset;
+        memcpy(q.x + 2 * 2, cells, sizeof cells);        /* the batch begins at row 2 */
+        for (size_t i = 0; i < 3; i++)
+          for (size_t f = 0; f < 2; f++)
+            if (lost > (int) f) q.x[4 + 2 * i + f] = (real) NAN;
+        for (size_t i = 0; i < 2; i++) q.theta[q.net.output.offset + i] = 0;
+        q.theta[q.net.output.offset + 2] = 1;
+        q.theta[q.net.output.offset + 3] = 0;
+        log_s2[0] = log(noise ? 4.0 : 2.0);
+        if (noise) log_s2[1] = log(0.5);
+        engine_terms(&q, plan_for(gemm_best(), 1), &kl_j, gradient, misfit);
+        for (int f = 0; f <= noise; f++) {
+          CHECK_NEAR(misfit[f], expected[lost][noise][f], 1e-14);
+          if (fixed) CHECK(gradient[q.net.log_s2_offset + (size_t) f] == 0);
+        }
+        free(misfit);
+        free(gradient);
+        drop_problem(&q);
+      }
+}
+
+/* With s2 times its misfit the misfit is 1 and the ELBO's derivative by log s2 is 0, where
+ * the feature has any observed cell. */
+static void a_misfit_of_one_is_the_optimum(void)
+{
+  test_seed(8);
+  for (int kind = 0; kind < 24; kind++) {
+    vae_shape s = random_shape(1 + (size_t) kind % 2, (size_t) kind / 2 % 3);
+    s.noise = kind / 6 % 2 ? VAE_NOISE_FEATURE : VAE_NOISE_SHARED;
+    s.linear = kind % 2;
+    problem q = new_problem(&s, &(recipe) {6, 1 + (size_t) kind % 3, kind / 12, 0, 0.4, 0.0,
+                                           -30.0});
+    double kl_j[WIDEST], *misfit = doubles(vae_noises(&s));
+    real *gradient = reals(q.net.size), *log_s2 = q.theta + q.net.log_s2_offset;
+    vae_terms before = engine_terms(&q, plan_for(gemm_best(), 1), kl_j, gradient, misfit);
+    for (size_t f = 0; f < vae_noises(&s); f++) log_s2[f] += log(misfit[f]);
+    vae_terms after = engine_terms(&q, plan_for(gemm_best(), 1), kl_j, gradient, misfit);
+    CHECK(after.objective > before.objective);
+    for (size_t f = 0; f < vae_noises(&s); f++) {
+      CHECK_NEAR(misfit[f], 1.0, 1e-12);
+      CHECK_NEAR(gradient[q.net.log_s2_offset + f], 0.0, 1e-12);
+    }
+    free(misfit);
+    free(gradient);
+    drop_problem(&q);
+  }
+}
+
 /* ---- what the model says ----------------------------------------------- */
 
 typedef struct {
@@ -314,13 +476,6 @@ static void drop_answers(answers *a)
   double *const all[] = {a->m, a->d, a->g, a->log_s2, a->reconstruction, a->kl, a->weighted,
                          a->error, a->jacobian};
   for (size_t i = 0; i < sizeof all / sizeof *all; i++) free(all[i]);
-}
-
-static size_t far_apart(size_t n, const double *x, const double *y)
-{
-  size_t bad = 0;
-  for (size_t i = 0; i < n; i++) bad += !near(x[i], y[i], 1e-11);
-  return bad;
 }
 
 static void check_observed(problem *q, int kernel, const reference_result *to,
@@ -390,8 +545,10 @@ static void observations_are_described(void)
     s.c = kind / 4 % 2 ? 2 : 0;
     recipe how = {1 + test_below(9), 1 + test_below(5), kind / 2 % 2, kind / 8 % 2, 0.7,
                   0.2, kind % 5 ? -30.0 : 0.1};
+    s.linear = kind / 5 % 2;
     problem q = new_problem(&s, &how);
     if (kind % 7 > 4) make_pixels(&q, 1e-6, kind % 3 ? 256.0 : 2.0);
+    if (kind % 4 == 1) make_uneven(&q);
     answers a = new_answers(&s, how.n, how.samples);
     reference r = reference_of(&q);
     reference_result to = {.m = a.m, .d = a.d, .reconstruction = a.reconstruction,
@@ -472,6 +629,7 @@ static void weights_decay_and_nothing_else(void)
     s.shared_d = kind / 6 % 2;
     s.fixed_noise = kind / 12 % 2;
     s.c = kind / 24 * 2;
+    s.linear = kind / 3 % 2;
     vae_net net = vae_lay_out(&s);
     tensor_list list = tensors_of(&s);
     real *theta = normal_reals(net.size, 1.0), *kept = copy_reals(net.size, theta);
@@ -497,7 +655,7 @@ static void threads_change_no_bit(void)
 {
   test_seed(6);
   for (int noise = 0; noise < 3; noise++) {
-    vae_shape s = {.p = 70, .k = 12, .c = noise == 1 ? 3 : 0,
+    vae_shape s = {.p = 70, .k = 12, .c = noise == 1 ? 3 : 0, .linear = noise != 2,
                    .noise = (enum vae_noise) noise, .shared_d = noise == 1,
                    .encoder = {2, {75, 40}, {ACTIVATION_GELU, ACTIVATION_TANH}},
                    .decoder = {2, {33, 70}, {ACTIVATION_SOFTPLUS, ACTIVATION_RELU}}};
@@ -532,6 +690,7 @@ static void threads_change_no_bit(void)
 
 TEST_MAIN(gradients_of_every_kind, gradients_of_every_activation,
           a_batch_is_the_mean_of_its_parts, a_linear_net_by_hand, a_deep_net_by_hand,
-          an_observation_by_hand, free_bits_by_hand, observations_are_described,
+          an_observation_by_hand, free_bits_by_hand, maps_alone_are_a_linear_net,
+          misfits_by_hand, a_misfit_of_one_is_the_optimum, observations_are_described,
           exact_posteriors_give_the_likelihood, missing_cells_do_not_count,
           weights_decay_and_nothing_else, threads_change_no_bit)

@@ -22,13 +22,26 @@ static int run_epoch(const problem *q, const vae_training *set, uint32_t epoch,
 
 static vae_training training_of(const problem *q, size_t batch)
 {
-  return (vae_training) {
-    .model = {q->set.beta, q->set.free_bits, q->set.floor, q->set.samples,
-              {gemm_best(), 1, NULL}},
-    .climb = {OPTIMISER_ADAM, 0.01, 0.9, INFINITY}, .batch = batch, .key = key};
+  vae_training set = {.model = q->set, .batch = batch, .key = key};
+  set.model.plan = (gemm_plan) {gemm_best(), 1, NULL};
+  set.climb = (optimiser) {.kind = OPTIMISER_ADAM, .rate = 0.01, .momentum = 0.9,
+                           .clip = INFINITY};
+  return set;
 }
 
 /* ---- an epoch, written out --------------------------------------------- */
+
+/* Each s2 that is a parameter goes its way, and its gradient is then 0. */
+static void plain_follow(const problem *q, const vae_training *set, const double *misfit,
+                         real *gradient, real *theta)
+{
+  for (size_t f = 0; f < vae_noises(&q->net.shape); f++) {
+    size_t at = q->net.log_s2_offset + f;
+    theta[at] = fmax(theta[at] + log1p(set->follow * (misfit[f] - 1.0)),
+                     set->model.floor[f]);
+    gradient[at] = 0;
+  }
+}
 
 /* Draws the noise, takes the gradient, decays, climbs, for each batch of the order. */
 static vae_progress plain_epoch(const problem *q, const vae_training *set, uint32_t epoch,
@@ -38,6 +51,10 @@ static vae_progress plain_epoch(const problem *q, const vae_training *set, uint3
   vae_progress p = {.step = 0};
   int *order = ints(n);
   rng_permutation(set->key, epoch, n, order);
+  for (size_t f = 0; set->follow > 0.0 && f < vae_noises(&q->net.shape); f++) {
+    real *log_s2 = at->theta + q->net.log_s2_offset + f;
+    *log_s2 = fmax(*log_s2, set->model.floor[f]);
+  }
   vae_training with = *set;
   with.model.plan = plan_for(set->model.plan.kernel, 1);
   for (size_t first = 0; first < n; first += set->batch) {
@@ -46,13 +63,15 @@ static vae_progress plain_epoch(const problem *q, const vae_training *set, uint3
     real *work = reals(vae_work(&q->net, m, samples));
     double *sums = doubles(vae_sums(m, samples)), *kl_j = doubles(k);
     double *squares = doubles(optimiser_work(q->net.size));
+    double *misfit = doubles(vae_noises(&q->net.shape));
     for (size_t s = 0; s < samples; s++)
       for (size_t i = 0; i < m; i++)               /* one observation at a time */
         each_normals(with.model.plan, set->key, epoch, NULL, (size_t) order[first + i],
                      (uint32_t) s, k, 1, noise + (i + s * m) * k);
     vae_batch batch = {&q->data, order + first, 0, m, noise, set->key, epoch};
     vae_terms t = vae_gradient(&q->net, at->theta, &batch, &with.model, kl_j, gradient,
-                               work, sums);
+                               misfit, work, sums);
+    if (set->follow > 0.0) plain_follow(q, set, misfit, gradient, at->theta);
     if (set->decay > 0.0)
       vae_decay(&q->net, 1.0 - set->decay * set->climb.rate, at->theta);
     optimiser_state state = {at->theta, at->m, at->v, at->steps};
@@ -75,6 +94,7 @@ static vae_progress plain_epoch(const problem *q, const vae_training *set, uint3
     free(sums);
     free(kl_j);
     free(squares);
+    free(misfit);
   }
   p.gradient_norm /= (double) p.step;
   if (p.terms.cells > 0.0) {
@@ -100,13 +120,14 @@ static vae_shape usual_shape(int kind)
 {
   return (vae_shape) {
     .p = 5, .k = 2, .c = kind % 4 == 1 ? 2 : 0, .noise = (enum vae_noise) (kind % 3),
-    .shared_d = kind % 2, .fixed_noise = kind % 8 == 7,
+    .shared_d = kind % 2, .fixed_noise = kind % 8 == 7, .linear = kind / 2 % 2,
     .encoder = {1, {6}, {ACTIVATION_TANH}},
     .decoder = {2, {4, 3}, {ACTIVATION_ELU, ACTIVATION_RELU}}};
 }
 
-/* Both optimisers, with and without decay and clipping; batches of 1, that leave a rest,
- * that do not, and all at once or more than there are. */
+/* Both optimisers, with and without decay, clipping, first steps and s2 that go their own
+ * way; batches of 1, that leave a rest, that do not, and all at once or more than there
+ * are. */
 static void an_epoch_is_its_batches(void)
 {
   static const size_t batches[] = {1, 3, 5, 20, 1000};
@@ -120,6 +141,8 @@ static void an_epoch_is_its_batches(void)
     set.model.plan.kernel = (enum gemm_kernel) (kind % ((int) gemm_best() + 1));
     set.climb.kind = (enum optimiser_kind) (kind / 2 % 2);
     set.climb.clip = kind / 4 % 2 ? 0.7 : INFINITY;
+    set.climb.warm = kind % 6 == 4 ? 10.0 : 0.0;
+    set.follow = kind % 7 % 3 == 1 ? 0.2 : 0.0;
     set.decay = kind / 8 % 2 ? 0.4 : 0.0;
     climber a = start_at(q.net.size, q.theta), b = copy_climber(&a);
     vae_progress p, r;
@@ -153,7 +176,8 @@ static reference foreign_reference(const problem *q, const vae_training *set,
     .fill = q->fill,
     .condition = q->condition, .noise = noise, .rows = rows, .n = m,
     .samples = samples, .beta = set->model.beta, .free_bits = set->model.free_bits,
-    .floor = set->model.floor};
+    .floor = by_feature(&q->net.shape, set->model.floor, 1),
+    .square = by_feature(&q->net.shape, set->model.square, 0)};
 }
 
 static void drop_foreign(reference *r)
@@ -161,6 +185,22 @@ static void drop_foreign(reference *r)
   free((double *) r->x);
   free((double *) r->jacobian);
   free((double *) r->noise);
+  free((double *) r->floor);
+  free((double *) r->square);
+}
+
+/* s2 += rate (mean squared error - s2), where the cells are s2 misfit. */
+static void foreign_follow(const problem *q, const vae_training *set, const double *misfit,
+                           double *gradient, real *theta)
+{
+  const vae_shape *s = &q->net.shape;
+  size_t count = s->noise == VAE_NOISE_SHARED ? 1 : s->noise == VAE_NOISE_FEATURE ? s->p : 0;
+  for (size_t f = 0; f < count; f++) {
+    size_t at = q->net.log_s2_offset + f;
+    double s2 = exp(theta[at]), mse = s2 * misfit[f];
+    theta[at] = log(s2 + set->follow * (mse - s2));
+    gradient[at] = 0.0;
+  }
 }
 
 /* Nothing from the engine: two epochs of 7 observations in batches of 3, 3 and 1. */
@@ -181,6 +221,7 @@ static void foreign_epoch(const problem *q, const vae_training *set, uint32_t ep
       double blur;
       gradient[i] = reference_slope(&r, at->theta, i, to.sides, &blur);
     }
+    if (set->follow > 0.0) foreign_follow(q, set, to.misfit, gradient, at->theta);
     naive_climb(&set->climb, gradient, at);
     drop_foreign(&r);
     free(gradient);
@@ -190,17 +231,21 @@ static void foreign_epoch(const problem *q, const vae_training *set, uint32_t ep
 static void an_epoch_is_what_it_should_be(void)
 {
   test_seed(2);
-  for (int kind = 0; kind < 9; kind++) {
-    vae_shape s = {.p = 3, .k = 2, .c = (size_t) kind % 2,
+  for (int kind = 0; kind < 18; kind++) {
+    vae_shape s = {.p = 3, .k = 2, .c = (size_t) kind % 2, .linear = kind / 2 % 2,
                    .noise = (enum vae_noise) (kind % 3),
+                   .fixed_noise = kind > 13 && kind % 3 < 2,
                    .encoder = {1, {2}, {ACTIVATION_TANH}},
                    .decoder = {1, {3}, {ACTIVATION_SILU}}};
-    problem q = new_problem(&s, &(recipe) {2, 1 + (size_t) kind % 2, kind / 3 == 1, 0,
+    problem q = new_problem(&s, &(recipe) {2, 1 + (size_t) kind % 2, kind / 3 % 3 == 1, 0,
                                            0.8, 0.0, -20.0});
-    if (kind > 4) make_pixels(&q, 1e-6, 256.0);
+    if (kind % 9 > 4) make_pixels(&q, 1e-6, 256.0);
     vae_training set = training_of(&q, 3);
-    set.climb = (optimiser) {kind % 2 ? OPTIMISER_SGD : OPTIMISER_ADAM, 0.02, 0.5,
-                             kind / 2 % 2 ? 1.0 : INFINITY};
+    set.climb = (optimiser) {.kind = kind % 2 ? OPTIMISER_SGD : OPTIMISER_ADAM,
+                             .rate = 0.02, .momentum = 0.5,
+                             .clip = kind / 2 % 2 ? 1.0 : INFINITY,
+                             .warm = kind % 4 == 1 ? 4.0 : 0.0};
+    set.follow = kind > 8 ? 0.3 : 0.0;
     climber a = start_at(q.net.size, q.theta), b = copy_climber(&a);
     for (uint32_t epoch = 5; epoch <= 6; epoch++) {
       vae_progress p;
@@ -226,6 +271,8 @@ static void the_state_is_all_there_is(void)
     problem q = new_problem(&s, &(recipe) {30, 2, kind / 4, 0, 1.0, 0.0, -20.0});
     vae_training set = training_of(&q, 8);
     set.climb.kind = (enum optimiser_kind) (kind % 2);
+    set.climb.warm = kind / 2 % 2 ? 7.0 : 0.0;     /* of 5 steps an epoch */
+    set.follow = kind % 3 ? 0.25 : 0.0;
     climber a = start_at(q.net.size, q.theta), begin_at = copy_climber(&a);
     vae_progress p;
     run_epoch(&q, &set, 1, &a, &p);
@@ -256,8 +303,10 @@ static void the_state_is_all_there_is(void)
 static void threads_change_no_bit(void)
 {
   test_seed(4);
+  static const enum vae_noise noises[] = {VAE_NOISE_SHARED, VAE_NOISE_NETWORK,
+                                          VAE_NOISE_FEATURE};
   for (int kind = 0; kind < 3; kind++) {
-    vae_shape s = {.p = 66, .k = 10, .noise = kind == 1 ? VAE_NOISE_NETWORK : VAE_NOISE_SHARED,
+    vae_shape s = {.p = 66, .k = 10, .noise = noises[kind], .linear = kind < 2,
                    .encoder = {2, {80, 130}, {ACTIVATION_RELU, ACTIVATION_SOFTPLUS}},
                    .decoder = {1, {90}, {ACTIVATION_TANH}}};
     problem q = new_problem(&s, &(recipe) {565, 1, kind > 0, 0, 1.0, 0.0, -20.0});
@@ -267,6 +316,8 @@ static void threads_change_no_bit(void)
       vae_training set = training_of(&q, 256);
       vae_progress p, r;
       climber one = start_at(q.net.size, q.theta);
+      set.follow = kind == 0 ? 0.0 : 0.5;
+      set.climb.warm = kind == 1 ? 0.0 : 4.0;
       set.model.plan.kernel = (enum gemm_kernel) kernel;
       run_epoch(&q, &set, 1, &one, &p);
       for (int threads = 2; threads <= 3; threads++) {
@@ -288,6 +339,128 @@ static void threads_change_no_bit(void)
     drop_climber(&first);
     drop_problem(&q);
   }
+}
+
+/* ---- the noise variance in closed form --------------------------------- */
+
+/* With rate 1 and all observations in one batch, s2 of each feature (or the one) is the
+ * mean squared error at the weights before the step, of which the reference knows s2
+ * misfit; or the floor where that is more. Neither optimiser has a gradient by it, though
+ * its state may say so. `fixed_noise` tells that there is none anyway. */
+static void check_followed(int kind, double floor)
+{
+  vae_shape s = usual_shape(kind);
+  s.noise = kind / 2 % 2 ? VAE_NOISE_FEATURE : VAE_NOISE_SHARED;
+  s.fixed_noise = kind % 3 == 0;
+  problem q = new_problem(&s, &(recipe) {11, 1 + (size_t) kind % 3, kind / 4 % 2, 0, 0.6,
+                                         0.0, floor});
+  if (kind % 5 == 4) make_pixels(&q, 0.01, 256.0);
+  size_t at = q.net.log_s2_offset, count = vae_noises(&s), raised = 0;
+  if (floor < 0.0 && kind > 11) make_uneven(&q);
+  for (size_t f = 0; f < count; f++)
+    q.theta[at + f] = fmax(q.theta[at + f], q.floor[f]);
+  vae_training set = training_of(&q, 100);
+  set.follow = 1.0;
+  set.climb.kind = (enum optimiser_kind) (kind / 8 % 2);
+  set.climb.warm = 3.0;
+  set.decay = 0.5;
+  int order[16];
+  rng_permutation(key, 4, 16, order);
+  reference r = foreign_reference(&q, &set, 4, order, 16);
+  reference_result to = {.sides = 0};
+  climber end = start_at(q.net.size, q.theta);
+  vae_progress p;
+  run_reference(&r, &to);
+  CHECK(run_epoch(&q, &set, 4, &end, &p) == ELBO_OK);
+  for (size_t f = 0; f < count; f++) {
+    double mse = exp(q.theta[at + f]) * to.misfit[f], least = q.floor[f];
+    CHECK_NEAR(end.theta[at + f], fmax(log(mse), least), 1e-6);
+    CHECK(end.m[at + f] == 0 && end.v[at + f] == 0);
+    raised += log(mse) < least;
+    if (log(mse) < least) CHECK(end.theta[at + f] == least);
+  }
+  CHECK(raised == (floor > 0.0 ? count : 0));
+  drop_foreign(&r);
+  drop_climber(&end);
+  drop_problem(&q);
+}
+
+static void s2_becomes_the_mean_squared_error(void)
+{
+  test_seed(11);
+  for (int kind = 0; kind < 24; kind++) check_followed(kind, -6.0);
+  for (int kind = 0; kind < 24; kind++) check_followed(kind, 8.0);
+}
+
+/* One feature that is decoded as 0, with cells of 2 and a share of 1/4 a step, three steps:
+ * s2 = 1, 1 + 3/4, 7/4 + 9/16 = 37/16, 37/16 + 27/64 = 175/64. A second one, without an
+ * observed cell, keeps its s2 of 5. */
+static void s2_goes_a_share_of_the_way(void)
+{
+  vae_shape s = {.p = 2, .k = 1, .shared_d = 1, .noise = VAE_NOISE_FEATURE};
+  for (int kind = 0; kind < 2; kind++) {
+    problem q = new_problem(&s, &(recipe) {1, 1, 1, 0, 1.0, 0.0, -20.0});
+    for (size_t i = 0; i < 6; i++) {
+      q.x[2 * i] = 2;
+      q.x[2 * i + 1] = (real) NAN;
+    }
+    for (size_t i = 0; i < q.net.size; i++) q.theta[i] = 0;
+    q.theta[q.net.log_s2_offset + 1] = log(5.0);
+    vae_training set = training_of(&q, 2);
+    set.climb.kind = (enum optimiser_kind) kind;
+    set.climb.rate = 0.0;
+    set.follow = 0.25;
+    climber at = start_at(q.net.size, q.theta);
+    vae_progress p;
+    CHECK(run_epoch(&q, &set, 1, &at, &p) == ELBO_OK);
+    CHECK_NEAR(exp(at.theta[q.net.log_s2_offset]), 175.0 / 64.0, 1e-14);
+    CHECK(at.theta[q.net.log_s2_offset + 1] == q.theta[q.net.log_s2_offset + 1]);
+    CHECK_NEAR(p.terms.s2, ((1.0 + 7.0 / 4.0 + 37.0 / 16.0) / 3.0), 1e-14);
+    drop_climber(&at);
+    drop_problem(&q);
+  }
+}
+
+/* A log s2 below the floor counts as the floor: with cells of 2, decoded as 0, all of the
+ * way leads from there to 4, and with cells of 1/2 back to the floor of 1. */
+static void s2_below_the_floor_counts_as_the_floor(void)
+{
+  for (int noise = 0; noise < 2; noise++)
+    for (int large = 0; large < 2; large++) {
+      vae_shape s = {.p = 3, .k = 1, .shared_d = 1,
+                     .noise = noise ? VAE_NOISE_FEATURE : VAE_NOISE_SHARED};
+      problem q = new_problem(&s, &(recipe) {1, 1, 0, 0, 1.0, 0.0, 0.0});
+      for (size_t i = 0; i < 18; i++) q.x[i] = large ? 2 : 0.5;
+      for (size_t i = 0; i < q.net.size; i++) q.theta[i] = 0;
+      for (size_t f = 0; f < vae_noises(&s); f++) q.theta[q.net.log_s2_offset + f] = -3;
+      vae_training set = training_of(&q, 10);
+      set.follow = 1.0;
+      climber at = start_at(q.net.size, q.theta);
+      vae_progress p;
+      CHECK(run_epoch(&q, &set, 1, &at, &p) == ELBO_OK);
+      for (size_t f = 0; f < vae_noises(&s); f++)
+        CHECK_NEAR(at.theta[q.net.log_s2_offset + f], large ? log(4.0) : 0.0, 1e-14);
+      drop_climber(&at);
+      drop_problem(&q);
+    }
+}
+
+/* Noise by the decoder has no s2 to follow: nothing changes. */
+static void noise_by_the_decoder_is_learned_by_its_gradient(void)
+{
+  test_seed(12);
+  vae_shape s = usual_shape(2);
+  problem q = new_problem(&s, &(recipe) {15, 1, 0, 0, 1.0, 0.0, -20.0});
+  vae_training set = training_of(&q, 6);
+  climber a = start_at(q.net.size, q.theta), b = copy_climber(&a);
+  vae_progress p;
+  CHECK(s.noise == VAE_NOISE_NETWORK && run_epoch(&q, &set, 1, &a, &p) == ELBO_OK);
+  set.follow = 0.5;
+  CHECK(run_epoch(&q, &set, 1, &b, &p) == ELBO_OK);
+  CHECK(same_climber(&a, &b));
+  drop_climber(&a);
+  drop_climber(&b);
+  drop_problem(&q);
 }
 
 /* ---- evaluation -------------------------------------------------------- */
@@ -372,6 +545,7 @@ static void an_evaluation_does_not_depend_on_batches(void)
     problem q = new_problem(&s, &(recipe) {24, 1 + (size_t) kind % 3, kind / 2 % 2, 0,
                                            1.0, 0.0, kind % 4 ? -20.0 : 0.1});
     if (kind % 5 > 2) make_pixels(&q, 1e-6, 256.0);
+    if (kind % 3) make_uneven(&q);
     vae_training set = training_of(&q, 1);
     set.model.plan.kernel = (enum gemm_kernel) (kind % ((int) gemm_best() + 1));
     answers one = ask(&q, &set), plain = ask_reference(&q, &set);
@@ -451,6 +625,7 @@ static void generation_does_not_depend_on_batches(void)
   for (int kind = 0; kind < 24; kind++) {
     vae_shape s = usual_shape(kind);
     problem q = new_problem(&s, &(recipe) {14, 1, 0, 0, 1.0, 0.0, kind % 4 ? -20.0 : 0.1});
+    make_uneven(&q);
     vae_training set = training_of(&q, 1);
     check_generated(&q, &set);
     drop_problem(&q);
@@ -633,21 +808,25 @@ static double mean_bound(const problem *q, vae_training *set, double *weighted)
 
 /* A linear model learns what generated the data: it comes within sampling error (as many
  * halves as it has parameters, over n) of the likelihood of the truth, or beyond, and so
- * does one with a hidden layer in the encoder. */
+ * does one with a hidden layer in the encoder, and one with s2 in closed form. */
 static void a_model_learns_its_data(void)
 {
   enum { N = 500, P = 4 };
   static const double w[P] = {1.5, -1.0, 0.5, 0.0};
-  for (int kind = 0; kind < 3; kind++) {
-    vae_shape s = {.p = P, .k = 1, .shared_d = kind == 0,
+  for (int kind = 0; kind < 5; kind++) {
+    vae_shape s = {.p = P, .k = 1, .shared_d = kind == 0, .linear = kind > 2,
+                   .fixed_noise = kind > 2,
                    .encoder = {kind > 0, {8}, {ACTIVATION_TANH}}};
     test_seed(10);
     problem q = new_problem(&s, &(recipe) {N - 5, 1, 0, 0, 1.0, 0.0, -20.0});
     double truth = factor_data(N, P, w, 0.25, q.x), bound, start, end_at;
     vae_training set = training_of(&q, 50);
-    set.climb = kind < 2 ? (optimiser) {OPTIMISER_ADAM, 0.02, 0.0, 100.0}
-      : (optimiser) {OPTIMISER_SGD, 0.01, 0.5, 5.0};
+    set.climb = kind < 2 ?
+      (optimiser) {.kind = OPTIMISER_ADAM, .rate = 0.02, .clip = 100.0} :
+      (optimiser) {.kind = OPTIMISER_SGD, .rate = 0.01, .momentum = 0.5, .clip = 5.0};
     climber at = start_at(q.net.size, q.theta);
+    if (kind > 2) set.follow = 0.1;
+    if (kind > 2) set.climb.warm = 100.0;
     start = mean_bound(&q, &set, &bound);
     for (uint32_t epoch = 1; epoch <= 150; epoch++) {
       vae_progress p;
@@ -731,7 +910,10 @@ static void fingerprints_tell_numbers_apart(void)
 }
 
 TEST_MAIN(an_epoch_is_its_batches, an_epoch_is_what_it_should_be, the_state_is_all_there_is,
-          threads_change_no_bit, an_evaluation_does_not_depend_on_batches,
+          threads_change_no_bit, s2_becomes_the_mean_squared_error,
+          s2_goes_a_share_of_the_way, s2_below_the_floor_counts_as_the_floor,
+          noise_by_the_decoder_is_learned_by_its_gradient,
+          an_evaluation_does_not_depend_on_batches,
           the_terms_do_not_depend_on_batches, generation_does_not_depend_on_batches,
           the_step_that_is_not_finite_is_told, parameters_that_are_not_finite_are_told,
           a_gradient_that_is_not_finite_is_told, each_batch_is_polled, a_poll_may_jump_away,

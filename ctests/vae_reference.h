@@ -46,6 +46,12 @@ static inline size_t add_layer(tensor_list *to, const char *name, size_t in, siz
   return out;
 }
 
+/* A map has no biases. */
+static inline void add_map_tensor(tensor_list *to, const char *name, size_t in, size_t out)
+{
+  add_tensor(to, name, ".weights", in * out);
+}
+
 static inline size_t add_hidden(tensor_list *to, const char *name, size_t in,
                                 const vae_chain *c)
 {
@@ -63,10 +69,12 @@ static inline tensor_list tensors_of(const vae_shape *s)
   tensor_list to = {.count = 0};
   size_t in = add_hidden(&to, "encoder", s->p + s->c, &s->encoder);
   add_layer(&to, "mean", in, s->k);
+  if (s->linear && s->encoder.count) add_map_tensor(&to, "mean_linear", s->p + s->c, s->k);
   if (s->shared_d) add_tensor(&to, "log_d", "", s->k);
   else add_layer(&to, "log_d", in, s->k);
   in = add_hidden(&to, "decoder", s->k + s->c, &s->decoder);
   add_layer(&to, "output", in, s->p);
+  if (s->linear && s->decoder.count) add_map_tensor(&to, "output_linear", s->k + s->c, s->p);
   if (s->noise == VAE_NOISE_NETWORK) add_layer(&to, "log_sigma2", in, s->p);
   else add_tensor(&to, "log_sigma2", "", s->noise == VAE_NOISE_SHARED ? 1 : s->p);
   return to;
@@ -81,7 +89,8 @@ typedef struct {
   const double *jacobian;     /* of each observation of the data, or NULL */
   const int *rows;
   size_t first, n, samples;
-  double beta, free_bits, floor;
+  double beta, free_bits;
+  const double *floor, *square;                   /* p each, or as many equal ones */
   /* Where the gradient is wanted: log s2 (p x draws) at the point of the derivative. It
    * is flat below the floor, but its gradient may lead up; see reconstruct(). */
   const double *held;
@@ -91,6 +100,8 @@ typedef struct {
 typedef struct {
   vae_terms terms;
   double kl_j[WIDEST];
+  double misfit[WIDEST];      /* as many as s2 are parameters */
+  int low[WIDEST];            /* whether an s2 of the feature is below the floor */
   double *m, *d;                                  /* k x n */
   double *g, *log_s2;                             /* p x draws */
   double *reconstruction, *kl, *weighted, *jacobian;    /* n */
@@ -105,7 +116,8 @@ static inline void note_side(reference_result *to, int side)
 
 /* y = activation(W x + b); returns what follows in theta. */
 static inline const double *naive_layer(const double *theta, size_t in, size_t out,
-                                        int which, const double *x, double *y, reference_result *to)
+                                        int which, const double *x, double *y,
+                                        reference_result *to)
 {
   for (size_t j = 0; j < out; j++) {
     double v = theta[in * out + j];
@@ -114,6 +126,15 @@ static inline const double *naive_layer(const double *theta, size_t in, size_t o
     y[j] = activation_value(which, v);
   }
   return theta + out * (in + 1);
+}
+
+/* y += W x; returns what follows in theta. */
+static inline const double *naive_map(const double *theta, size_t in, size_t out,
+                                      const double *x, double *y)
+{
+  for (size_t j = 0; j < out; j++)
+    for (size_t f = 0; f < in; f++) y[j] += theta[j + f * out] * x[f];
+  return theta + out * in;
 }
 
 /* Hidden layers: x becomes the last one's output, `in` its width. */
@@ -139,15 +160,17 @@ static inline const double *naive_encoder(const reference *r, size_t i, double *
                                           double *log_d, reference_result *to)
 {
   const vae_shape *s = r->shape;
-  double h[WIDEST];
+  double h[WIDEST], given[WIDEST];
   size_t in = s->p + s->c, row = row_of(r, i);
   for (size_t f = 0; f < s->p; f++) {
     double cell = r->x[f + row * s->p];
     h[f] = isnan(cell) && r->fill ? r->fill[f] : cell;
   }
   for (size_t f = 0; f < s->c; f++) h[s->p + f] = r->condition[f + row * s->c];
+  memcpy(given, h, in * sizeof *h);
   const double *theta = naive_chain(r->theta, &s->encoder, h, &in, to);
   theta = naive_layer(theta, in, s->k, ACTIVATION_IDENTITY, h, m, to);
+  if (s->linear && s->encoder.count) theta = naive_map(theta, s->p + s->c, s->k, given, m);
   if (!s->shared_d) return naive_layer(theta, in, s->k, ACTIVATION_IDENTITY, h, log_d, to);
   memcpy(log_d, theta, s->k * sizeof *log_d);
   return theta + s->k;
@@ -158,12 +181,14 @@ static inline void naive_decoder(const vae_shape *s, const double *theta, const 
                                  const double *condition, double *g, double *log_s2,
                                  reference_result *to)
 {
-  double h[WIDEST];
+  double h[WIDEST], given[WIDEST];
   size_t in = s->k + s->c;
   memcpy(h, z, s->k * sizeof *h);
   for (size_t f = 0; f < s->c; f++) h[s->k + f] = condition[f];
+  memcpy(given, h, in * sizeof *h);
   theta = naive_chain(theta, &s->decoder, h, &in, to);
   theta = naive_layer(theta, in, s->p, ACTIVATION_IDENTITY, h, g, to);
+  if (s->linear && s->decoder.count) theta = naive_map(theta, s->k + s->c, s->p, given, g);
   if (s->noise == VAE_NOISE_NETWORK)
     naive_layer(theta, in, s->p, ACTIVATION_IDENTITY, h, log_s2, to);
   else
@@ -184,10 +209,12 @@ static inline double reconstruct(const reference *r, size_t i, size_t draw, cons
   for (size_t f = 0; f < s->p; f++) {
     double cell = r->x[f + row * s->p];
     if (isnan(cell)) continue;
-    int low = log_s2[f] < r->floor;
-    double v = low ? r->floor : log_s2[f], s2 = exp(v), e = cell - g[f];
+    int low = log_s2[f] < r->floor[f];
+    double v = low ? r->floor[f] : log_s2[f], s2 = exp(v), e = cell - g[f];
     sum += -0.5 * (e * e / s2 + v + log_two_pi);
-    to->terms.s2 += s2;
+    to->terms.s2 += s2 * r->square[f];
+    to->misfit[s->noise == VAE_NOISE_FEATURE ? f : 0] += e * e / s2;
+    to->low[s->noise == VAE_NOISE_FEATURE ? f : 0] |= low;
     to->terms.floored += low;
     cells++;
     note_side(to, low);
@@ -257,14 +284,21 @@ static inline void observe_one(const reference *r, size_t i, reference_result *t
 /* Fills the terms and what else of `to` is not NULL. */
 static inline void run_reference(const reference *r, reference_result *to)
 {
-  size_t cells = 0;
+  size_t cells = 0, each[WIDEST] = {0};
   to->terms = (vae_terms) {.reconstruction = 0.0};
   to->sides = 1;
   memset(to->kl_j, 0, sizeof to->kl_j);
+  memset(to->misfit, 0, sizeof to->misfit);
+  memset(to->low, 0, sizeof to->low);
   for (size_t i = 0; i < r->n; i++) {
     observe_one(r, i, to);
     for (size_t f = 0; f < r->shape->p; f++)
-      cells += !isnan(r->x[f + row_of(r, i) * r->shape->p]);
+      each[f] += !isnan(r->x[f + row_of(r, i) * r->shape->p]);
+  }
+  for (size_t f = 0; f < r->shape->p; f++) cells += each[f];
+  for (size_t f = 0; f < r->shape->p; f++) {
+    size_t of = r->shape->noise == VAE_NOISE_FEATURE ? each[f] : cells;
+    to->misfit[f] = of > 0 ? to->misfit[f] / (double) (of * r->samples) : 1.0;
   }
   vae_terms *t = &to->terms;
   t->objective = t->reconstruction;
@@ -297,10 +331,16 @@ typedef struct {
   vae_data data;
   vae_batch batch;
   vae_settings set;
-  real *theta, *x, *fill, *condition, *noise;
+  real *theta, *x, *fill, *condition, *noise, *floor, *square;
   int *rows;
   each_pixels *pixels;
 } problem;
+
+/* Of floors and squares: one number, or one a feature. */
+static inline size_t floors_of(const vae_shape *s)
+{
+  return s->noise == VAE_NOISE_SHARED ? 1 : s->p;
+}
 
 static inline problem new_problem(const vae_shape *s, const recipe *how)
 {
@@ -315,11 +355,29 @@ static inline problem new_problem(const vae_shape *s, const recipe *how)
       if (test_below(3) == 0) q.x[i] = (real) NAN;
   }
   if (how->listed) q.rows = any_rows(how->n, q.all);
-  q.data = (vae_data) {q.all, q.x, q.fill, q.condition, NULL};
-  q.batch = (vae_batch) {NULL, q.rows, how->listed ? 0 : 2, how->n, q.noise, {{3, 5}}, 8};
-  q.set = (vae_settings) {(real) how->beta, (real) how->free_bits, (real) how->floor,
-                          how->samples, {GEMM_PORTABLE, 1, NULL}};
+  q.floor = reals(floors_of(s));
+  q.square = reals(floors_of(s));
+  for (size_t f = 0; f < floors_of(s); f++) {
+    q.floor[f] = (real) how->floor;
+    q.square[f] = 1;
+  }
+  q.data = (vae_data) {.n = q.all, .x = q.x, .fill = q.fill, .condition = q.condition};
+  q.batch = (vae_batch) {.rows = q.rows, .first = how->listed ? 0 : 2, .n = how->n,
+                         .noise = q.noise, .key = {{3, 5}}, .epoch = 8};
+  q.set = (vae_settings) {.beta = (real) how->beta, .free_bits = (real) how->free_bits,
+                          .floor = q.floor, .square = q.square, .samples = how->samples,
+                          .plan = {GEMM_PORTABLE, 1, NULL}};
   return q;
+}
+
+/* Features in units of their own: floors around that of the recipe, and squares that differ
+ * (of one s2 the floor alone; its square does not count). */
+static inline void make_uneven(problem *q)
+{
+  for (size_t f = 0; f < floors_of(&q->net.shape); f++) {
+    q->floor[f] += (real) (0.5 * test_normal());
+    q->square[f] = (real) (0.1 + test_uniform());
+  }
 }
 
 /* Pixels for the observed cells; as data of the model they are of size 1 or so. */
@@ -370,7 +428,18 @@ static inline void drop_problem(problem *q)
   free(q->fill);
   free(q->condition);
   free(q->noise);
+  free(q->floor);
+  free(q->square);
   free(q->rows);
+}
+
+/* p numbers, `one` of each where there is one for all and that counts. */
+static inline double *by_feature(const vae_shape *s, const real *from, int counts)
+{
+  double *to = doubles(s->p);
+  for (size_t f = 0; f < s->p; f++)
+    to[f] = s->noise != VAE_NOISE_SHARED ? (double) from[f] : counts ? (double) from[0] : 1.0;
+  return to;
 }
 
 /* The same in double for the reference, to be dropped with it. */
@@ -386,7 +455,7 @@ static inline reference reference_of(const problem *q)
     .noise = as_doubles(s->k * q->batch.n * q->set.samples, q->noise), .rows = q->rows,
     .first = q->batch.first, .n = q->batch.n, .samples = q->set.samples,
     .beta = (double) q->set.beta, .free_bits = (double) q->set.free_bits,
-    .floor = (double) q->set.floor};
+    .floor = by_feature(s, q->set.floor, 1), .square = by_feature(s, q->set.square, 0)};
 }
 
 static inline void drop_reference(reference *r)
@@ -397,6 +466,8 @@ static inline void drop_reference(reference *r)
   free((double *) r->fill);
   free((double *) r->condition);
   free((double *) r->noise);
+  free((double *) r->floor);
+  free((double *) r->square);
 }
 
 /* How many numbers are not within `tol` of the reference in g and s2 (p x all), decoded
@@ -417,27 +488,33 @@ static inline size_t wrong_decoded(const problem *q, const double *z, const doub
                   s->c ? r.condition + i * s->c : NULL, one, log_s2, &to);
     for (size_t f = 0; f < s->p; f++) {
       bad += !near(g[f + i * s->p], one[f], tol);
-      bad += !near(s2[f + i * s->p], exp(fmax(log_s2[f], r.floor)), tol);
+      bad += !near(s2[f + i * s->p], exp(fmax(log_s2[f], r.floor[f])), tol);
     }
   }
   drop_reference(&r);
   return bad;
 }
 
-/* The engine's answer. */
-static inline vae_terms engine_gradient(problem *q, gemm_plan plan, double *kl_j,
-                                        real *gradient)
+/* The engine's answer; misfit: as many numbers as s2 are parameters, or NULL. */
+static inline vae_terms engine_terms(problem *q, gemm_plan plan, double *kl_j,
+                                     real *gradient, double *misfit)
 {
   real *work = reals(vae_work(&q->net, q->batch.n, q->set.samples));
   double *sums = doubles(vae_sums(q->batch.n, q->set.samples));
   q->set.plan = plan;
   q->batch.data = &q->data;
-  vae_terms t = vae_gradient(&q->net, q->theta, &q->batch, &q->set, kl_j, gradient, work,
-                             sums);
+  vae_terms t = vae_gradient(&q->net, q->theta, &q->batch, &q->set, kl_j, gradient, misfit,
+                             work, sums);
   CHECK(spilled() == 0);
   free(work);
   free(sums);
   return t;
+}
+
+static inline vae_terms engine_gradient(problem *q, gemm_plan plan, double *kl_j,
+                                        real *gradient)
+{
+  return engine_terms(q, plan, kl_j, gradient, NULL);
 }
 
 /* One epoch in space of exactly its size, which holds NaN. */
@@ -529,12 +606,12 @@ static inline void print_gradients(void)
 static inline void describe(const problem *q)
 {
   const vae_shape *s = &q->net.shape;
-  printf("p %zu, k %zu, c %zu, %s log d, noise %d%s, %zu samples, %s, %s, beta %g, "
+  printf("p %zu, k %zu, c %zu%s, %s log d, noise %d%s, %zu samples, %s, %s, beta %g, "
          "free bits %g, floor %g; encoder",
-         s->p, s->k, s->c, s->shared_d ? "shared" : "own",
+         s->p, s->k, s->c, s->linear ? ", linear" : "", s->shared_d ? "shared" : "own",
          (int) s->noise, s->fixed_noise ? " fixed" : "", q->set.samples,
          q->fill ? "missing cells" : "no missing cells", q->rows ? "rows" : "no rows",
-         (double) q->set.beta, (double) q->set.free_bits, (double) q->set.floor);
+         (double) q->set.beta, (double) q->set.free_bits, (double) q->set.floor[0]);
   for (size_t i = 0; i < s->encoder.count; i++)
     printf(" %zu (%d)", s->encoder.width[i], (int) s->encoder.activation[i]);
   printf("; decoder");
@@ -543,6 +620,22 @@ static inline void describe(const problem *q)
   if (q->pixels)
     printf("; pixels of %g levels, alpha %g", q->pixels->levels, q->pixels->alpha);
   printf("\n");
+}
+
+/* The misfit of each s2, and the same gradient without it. */
+static inline size_t wrong_misfits(problem *q, const reference_result *to,
+                                   const real *gradient, double tol)
+{
+  size_t count = vae_noises(&q->net.shape), bad = 0;
+  double kl_j[WIDEST], *misfit = doubles(count);
+  real *again = reals(q->net.size);
+  engine_terms(q, plan_for(gemm_best(), 1), kl_j, again, misfit);
+  for (size_t f = 0; f < count; f++)
+    bad += !to->low[f] && !near(misfit[f], to->misfit[f], tol);
+  bad += !same_reals(q->net.size, gradient, again);
+  free(misfit);
+  free(again);
+  return bad;
 }
 
 /* Terms and gradient of the engine against the reference, tensor by tensor. */
@@ -563,6 +656,7 @@ static inline void check_problem(problem *q, double term_tol, double gradient_to
   bad += !near(t.floored, to.terms.floored, 1e-12) + (t.cells != to.terms.cells);
   bad += !near(t.jacobian, to.terms.jacobian, term_tol);
   for (size_t j = 0; j < q->net.shape.k; j++) bad += !near(kl_j[j], to.kl_j[j], term_tol);
+  bad += wrong_misfits(q, &to, gradient, 10.0 * term_tol);
   if (bad) describe(q);
   CHECK(bad == 0);
   r.held = held;

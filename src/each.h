@@ -65,12 +65,12 @@ void each_sample(gemm_plan plan, size_t k, size_t count, const real *mean, real 
  * of which x has `count` and g `draws`, a multiple:
  *   density[i] = sum over observed f of -1/2 ((x - g)^2 / s2 + log s2 + log 2 pi),
  * with log s2 one number (kind 0), one a feature (1) or one a cell (2), but at least
- * floor (one number for kind 0, otherwise one a feature). g becomes share (x - g) / s2; slope the derivative of share density by log s2,
- * for kind 0 one number a column, otherwise p a column (for kind 2 it may be log_s2
- * itself); below the floor it is the derivative at the floor if that is a way up, else
- * 0. raised[i]: how many of the log s2 of the observed cells were below the floor;
- * variance[i]: the sum of their s2, for
- * kinds 1 and 2 times the square of the feature. */
+ * floor (one number for kind 0, otherwise one a feature). g becomes share (x - g) / s2;
+ * slope the derivative of share density by log s2, for kind 0 one number a column,
+ * otherwise p a column (for kind 2 it may be log_s2 itself); below the floor it is the
+ * derivative at the floor if that is a way up, else 0. raised[i]: how many of the log s2
+ * of the observed cells were below the floor; variance[i]: the sum of their s2, for kinds
+ * 1 and 2 each times the square (p) of its feature. */
 typedef struct {
   int kind;
   const real *log_s2;

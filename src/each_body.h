@@ -118,8 +118,9 @@ TARGET static double NAME(count)(size_t p, const real *seen)
 
 TARGET static double NAME(compare_each)(size_t p, const real *x, const real *seen,
                                         real share, const real *floor,
-                                        const real *square_unit, const real *log_s2, real *g, real *slope,
-                                        double *raised, double *variance)
+                                        const real *square_unit, const real *log_s2,
+                                        real *g, real *slope, double *raised,
+                                        double *variance)
 {
   real sum = 0, low = 0, spread = 0;
   if (seen) {
@@ -307,6 +308,6 @@ static const each_loops NAME(loops) = {
   .multiply = NAME(multiply), .fill = NAME(fill), .sample = NAME(sample),
   .compare_one = NAME(compare_one), .count = NAME(count),
   .compare_each = NAME(compare_each), .latent_slopes = NAME(latent_slopes),
-  .dequantise = NAME(dequantise), .normals = NAME(normals), .adam = NAME(adam), .sgd = NAME(sgd),
-  .squares = NAME(squares)
+  .dequantise = NAME(dequantise), .normals = NAME(normals), .adam = NAME(adam),
+  .sgd = NAME(sgd), .squares = NAME(squares)
 };

@@ -24,10 +24,11 @@ typedef struct {
 /* Number of parameters: out (in + biased). */
 size_t layer_size(const layer *l);
 
-/* y (out x batch, leading dimension ldy) from x (in + 1 x batch, the last row ones), or
- * with `add`, for the identity, that added to y. Where ldy is more than out, the row below y becomes one of ones. Where slope (out x
- * batch) is not NULL it gets the derivative of the activation at each W x + b; not for
- * the identity, whose slope is 1. */
+/* y (out x batch, leading dimension ldy) from x (in + 1 x batch, the last row ones, which a
+ * map does not read), or with `add`, for the identity alone, that added to y. Where ldy is
+ * more than out, the row below y becomes one of ones. Where slope (out x batch) is not NULL
+ * it gets the derivative of the activation at each W x + b; not for the identity, whose
+ * slope is 1. */
 void layer_forward(const layer *l, gemm_plan plan, const real *theta, size_t batch,
                    const real *x, real *y, size_t ldy, int add, real *slope);
 

@@ -114,6 +114,8 @@ static vae_training glue_training(SEXP set, const vae_net *net, int train)
     .warm = glue_number(glue_element(set, "warm"), "warm")};
   t.decay = glue_number(glue_element(set, "weight_decay"), "weight_decay");
   t.follow = glue_number(glue_element(set, "follow"), "follow");
+  if (!(t.follow >= 0.0 && t.follow <= 1.0))
+    Rf_error("internal error: `follow` is out of range");
   return t;
 }
 
@@ -277,8 +279,8 @@ SEXP C_vae_encode(SEXP shape, SEXP data, SEXP theta, SEXP settings)
     SET_VECTOR_ELT(out, i, Rf_allocMatrix(REALSXP, (int) net.shape.k, (int) d.n));
   double *sums;
   real *work = glue_work(&net, &set, d.n, &sums);
-  vae_posterior(&net, at, &d, INT_MAX, &set, REAL(VECTOR_ELT(out, 0)), REAL(VECTOR_ELT(out, 1)),
-                work, sums);
+  vae_posterior(&net, at, &d, INT_MAX, &set, REAL(VECTOR_ELT(out, 0)),
+                REAL(VECTOR_ELT(out, 1)), work, sums);
   UNPROTECT(1);
   return out;
 }

@@ -383,7 +383,7 @@ static void misfits(const state *v, const real *by_noise, double *misfit)
   for (size_t f = 0; f < noises; f++) {
     double excess = misfit[f] > 0.0 ? 2.0 * (double) by_noise[f] * (double) v->n / misfit[f]
       : 0.0;
-    misfit[f] = excess > -1.0 ? 1.0 + excess : 0.0;
+    misfit[f] = excess < -1.0 ? 0.0 : 1.0 + excess;     /* but for rounding */
   }
 }
 

@@ -69,9 +69,9 @@ typedef struct {
 
 typedef struct {
   real beta, free_bits;
-  const real *floor;          /* log s2 counts as this where it is less: one number, or one
-                                 a feature where there are as many log s2 */
-  const real *square;         /* then: what the s2 of each feature counts in the mean s2 */
+  const real *floor;          /* log s2 counts as this where it is less: one number where
+                                 the noise is shared, otherwise one a feature */
+  const real *square;         /* one a feature then: what its s2 counts in the mean s2 */
   size_t samples;             /* of z for each observation, 1 or more */
   gemm_plan plan;
 } vae_settings;
@@ -103,9 +103,9 @@ size_t vae_sums(size_t n, size_t samples);
 size_t vae_noises(const vae_shape *shape);
 
 /* Terms at theta, the mean KL of each dimension (kl_j: k) and, where gradient is not
- * NULL, the gradient of the objective. misfit (or NULL): of each s2 that is a parameter,
- * the mean over its observed cells of the squared error over s2, 1 where there are none.
- * It is 1 where s2 maximises the ELBO. */
+ * NULL, the gradient of the objective and misfit (or NULL): of each s2 that is a parameter
+ * and not below its floor, the mean over its observed cells of the squared error over s2,
+ * 1 where there are none. It is 1 where s2 maximises the ELBO. */
 vae_terms vae_gradient(const vae_net *net, const real *theta, const vae_batch *batch,
                        const vae_settings *set, double *kl_j, real *gradient,
                        double *misfit, real *work, double *sums);

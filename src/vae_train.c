@@ -42,17 +42,24 @@ static void add_terms(vae_terms *to, vae_terms from, double share)
   to->cells = cells;
 }
 
-/* s2 += rate (mean squared error - s2), but at least the floor; its gradient is then 0. */
+/* Below its floor s2 has no misfit: it begins there. */
+static void raise_noise(const vae_net *net, const real *floor, real *theta)
+{
+  real *log_s2 = theta + net->log_s2_offset;
+  for (size_t f = 0; f < vae_noises(&net->shape); f++)
+    if (log_s2[f] < floor[f]) log_s2[f] = floor[f];
+}
+
+/* s2 += rate (mean squared error - s2), but at least the floor; its gradient is then 0, or
+ * NaN where it was not finite, so that the epoch ends. */
 static void follow_noise(const vae_net *net, const vae_training *set, const double *misfit,
                          real *gradient, real *theta)
 {
-  size_t noises = vae_noises(&net->shape);
-  real *log_s2 = theta + net->log_s2_offset;
-  for (size_t f = 0; f < noises; f++) {
-    real new = log_s2[f] + (real) log1p(set->follow * (misfit[f] - 1.0));
-    log_s2[f] = new > set->model.floor[f] ? new : set->model.floor[f];
+  for (size_t f = 0; f < vae_noises(&net->shape); f++) {
+    theta[net->log_s2_offset + f] += (real) log1p(set->follow * (misfit[f] - 1.0));
+    gradient[net->log_s2_offset + f] *= 0;
   }
-  if (noises > 0) memset(gradient + net->log_s2_offset, 0, noises * sizeof *gradient);
+  raise_noise(net, set->model.floor, theta);
 }
 
 int vae_epoch(const vae_net *net, const vae_data *data, uint32_t epoch,
@@ -66,6 +73,7 @@ int vae_epoch(const vae_net *net, const vae_data *data, uint32_t epoch,
   double *squares = misfit + vae_noises(&net->shape);
   double *more = squares + optimiser_work(net->size);
   *progress = (vae_progress) {.step = 0};
+  if (set->follow > 0.0) raise_noise(net, set->model.floor, state->theta);
   rng_permutation(set->key, epoch, n, order);
   for (size_t i = 0; i < n; i += most) {
     vae_batch batch = {data, order + i, 0, n - i < most ? n - i : most, noise, set->key,

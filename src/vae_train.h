@@ -1,8 +1,8 @@
 /* Training of a deep VAE, epoch by epoch, and its evaluation on data of any size.
  *
  * An epoch is a function of state, data and settings: the order of the observations and
- * the noise of each, of its pixels too, are those of (key, epoch), so that the state after an epoch does not
- * depend on the number of threads or on what ran before.
+ * the noise of each, of its pixels too, are those of (key, epoch), so that the state after
+ * an epoch does not depend on the number of threads or on what ran before.
  */
 #ifndef ELBO_VAE_TRAIN_H
 #define ELBO_VAE_TRAIN_H
@@ -15,9 +15,10 @@ typedef struct {
   vae_settings model;
   optimiser climb;
   double decay;               /* of weights, per unit of learning rate; 0: none */
-  double follow;              /* share of the way that each s2 moves at a step to the mean
-                                 squared error of the batch, its optimum in closed form
-                                 (Rybkin, Daniilidis and Levine 2021); 0: by its gradient */
+  double follow;              /* up to 1: share of the way that each s2 moves at a step to
+                                 the mean squared error of the batch, its optimum in closed
+                                 form (Rybkin, Daniilidis and Levine 2021), `fixed_noise` or
+                                 not; 0: by its gradient, as ever where a decoder gives it */
   size_t batch;               /* observations a step */
   rng_key key;
   void (*poll)(void);         /* called before each batch, or NULL; may jump away */

@@ -126,17 +126,21 @@ add("C_adam_climb", list(key = 1:2, steps = 4, v = 0, m = 0, theta = 1, row = "a
 
 # Deep VAEs: floats are in raw vectors. Numbers as R has them, without the package.
 floats <- function(values) writeBin(as.double(values), raw(), size = 4)
-# A net of every part: both chains or none, every noise, with a condition or without.
+# A net of every part: both chains or none, every noise, with a condition or without, with
+# linear maps beside the chains or without.
 net <- function(p, c = 0L, noise = 0L, shared = FALSE, hidden = TRUE, fixed = FALSE) {
   list(p = p, k = k, c = c, encoder = if (hidden) 3:4 else integer(),
        encoder_activation = if (hidden) c(1L, 7L) else integer(),
        decoder = if (hidden) 3L else integer(), decoder_activation = if (hidden) 4L else integer(),
-       shared_d = shared, noise = noise, fixed_noise = fixed)
+       shared_d = shared, noise = noise, fixed_noise = fixed, linear = noise > 0L)
 }
-training <- function(samples = 1L, batch = 5L, optimiser = 0L) {
-  list(beta = 0.7, free_bits = 0.01, floor = -9, samples = samples, batch = batch,
-       key = 7:8, threads = 0L, optimiser = optimiser, learning_rate = 0.01,
-       momentum = 0.9, clip = Inf, weight_decay = 0.1)
+# Where the noise is by feature or network there are floors and squares of each.
+training <- function(shape, samples = 1L, batch = 5L, optimiser = 0L, follow = 0) {
+  noises <- if (shape$noise == 0L) 1 else shape$p
+  list(beta = 0.7, free_bits = 0.01, floor = rep(-9, noises), square = rep(0.5, noises),
+       samples = samples, batch = batch, key = 7:8, threads = 0L, optimiser = optimiser,
+       learning_rate = 0.01, momentum = 0.9, clip = Inf, warm = 4, weight_decay = 0.1,
+       follow = follow)
 }
 for (x in c(complete, missing)) with(companion(x), {
   p <- length(mu)
@@ -160,14 +164,14 @@ for (x in c(complete, missing)) with(companion(x), {
     sgd <- list(theta = theta, m = raw(4 * size), v = raw(), steps = 3)
     # batches of one row, of a part, of all and of more than there are
     for (batch in c(1L, 5L, n, n + 1L)) {
-      add("C_vae_epoch", shape, data, adam, 3L, training(1L + kind %% 2L, batch))
-      add("C_vae_evaluate", shape, data, theta, 3L, training(1L + kind %% 2L, batch))
+      add("C_vae_epoch", shape, data, adam, 3L, training(shape, 1L + kind %% 2L, batch))
+      add("C_vae_evaluate", shape, data, theta, 3L, training(shape, 1L + kind %% 2L, batch))
     }
-    add("C_vae_epoch", shape, data, sgd, 1L, training(optimiser = 1L))
-    add("C_vae_encode", shape, data, theta, training())
+    add("C_vae_epoch", shape, data, sgd, 1L, training(shape, optimiser = 1L, follow = 0.3))
+    add("C_vae_encode", shape, data, theta, training(shape))
     for (variance in c(FALSE, TRUE)) for (count in 0:3) {
       add("C_vae_decode", shape, matrix(0.5, k, count), floats(rep(0.1, shape$c * count)), theta,
-          variance, training())
+          variance, training(shape))
     }
   }
 })
