@@ -38,8 +38,8 @@ shared_units <- function(data) {
 
 # pPCA of data as prepare_data() gives them, in their core units: list(k, w (p x k), mu (p,
 # less that of the data), sigma2, loglik (per observation), values, rows). k is the one
-# asked for, or the most that leave noise; `sigma2` NULL for its MLE. Of large data with missing cells, or where all
-# of many eigenvectors would be needed, only `rows` rows are used.
+# asked for, or the most that leave noise; `sigma2` NULL for its MLE. Of large data with
+# missing cells, or where all of many eigenvectors would be needed, only `rows` rows are used.
 linear_solution <- function(data, k, sigma2 = NULL) {
   data <- fewer_rows(data, k)
   k <- min(k, data$p - 1L)
@@ -126,7 +126,8 @@ training_advice <- function(fit) {
 }
 
 # How many nats the ELBO is below the likelihood of the linear model, beyond what the
-# sampling of z explains: the estimate from one z has a variance of about k / 2. 0 where it is not below, or that likelihood is not known.
+# sampling of z explains: the estimate from one z has a variance of about k / 2. 0 where it
+# is not below, or that likelihood is not known.
 elbo_shortfall <- function(fit) {
   loglik <- fit$linear$loglik
   if (is.null(loglik) || is.na(loglik) || !is.finite(fit$elbo)) return(0)
@@ -139,7 +140,7 @@ elbo_shortfall <- function(fit) {
 # chance or less than a thousandth of the ELBO's spread.
 elbo_rise <- function(fit) {
   history <- fit$history
-  if (!is.null(fit$search)) return(0)
+  if (!is.null(fit$search) || !is.finite(fit$elbo)) return(0)
   y <- if (is.null(history$validation)) history$elbo else history$validation
   last <- utils::tail(y, max(5, ceiling(length(y) / 10)))
   if (length(y) < 5 || !all(is.finite(last))) return(0)
