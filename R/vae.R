@@ -186,6 +186,7 @@ vae <- function(x, k, encoder = c(512, 256), decoder = rev(encoder), activation 
   asked["sigma2_min"] <- list(check_vae_sigma2(sigma2_min, "sigma2_min", asked, ncol(raw)))
   asked$sigma2_update <- check_sigma2_update(sigma2_update, missing(sigma2_update), asked)
   asked$given <- given
+  if (is_number(validation)) asked$validation <- validation
   fit <- if (is.null(validation) && is.null(control$epochs)) fit_until_good else fit_vae
   fit(raw, asked, condition, validation, control, call, terms)
 }
@@ -198,19 +199,43 @@ fit_until_good <- function(raw, asked, condition, validation, control, call, ter
   n <- nrow(raw)
   aside <- rows_aside(n)
   if (aside == 0) return(fit_vae(raw, asked, condition, NULL, control, call, terms))
+  control$asked <- control
   anew <- aside > 0.05 * n
   first <- control
   if (anew) {
     first[c("checkpoint", "callback")] <- list(NULL)
     first$search <- TRUE
   }
-  fit <- fit_vae(raw, asked, condition, aside / n, first, call, terms)
-  if (!anew || !fit$stopped %in% c("limit", "converged")) return(fit)
-  control$epochs <- fewest_epochs(fit$state$scores)
+  found <- tryCatch(with_warnings_held(
+    fit_vae(raw, asked, condition, aside / n, first, call, terms)),
+    # of a column that has cells in the rows set aside alone
+    elbo_empty_column = function(e) NULL)
+  if (is.null(found)) return(fit_vae(raw, asked, condition, NULL, control, call, terms))
+  fit <- found$value
+  if (!anew || !fit$stopped %in% c("limit", "converged")) {
+    for (one in found$warnings) warning(one)
+    fit$state$scores <- NULL
+    return(fit)
+  }
+  # only with all of the KL is an epoch one to end with
+  warm <- warmup_epochs(asked$beta)
+  control$epochs <- if (fit$iterations <= warm) fit$iterations else
+    fewest_epochs(fit$state$scores, if (warm > 0) warm + 1L else 0L)
   control$learning_rate <- fit$control$learning_rate
+  control["patience"] <- list(NULL)
   control$search <- list(rows = aside, epochs = fit$iterations, best_epoch = control$epochs,
                          history = fit$history)
   fit_vae(raw, asked, condition, NULL, control, call, terms)
+}
+
+# The value of `code`, and its warnings, which may be those of a fit that is made anew.
+with_warnings_held <- function(code) {
+  held <- list()
+  value <- withCallingHandlers(code, warning = function(w) {
+    held <<- c(held, list(w))
+    invokeRestart("muffleWarning")
+  })
+  list(value = value, warnings = held)
 }
 
 # A tenth of the rows, at least 10 (or a quarter) and at most 1,000; none of less than 10.
@@ -218,15 +243,16 @@ rows_aside <- function(n) {
   if (n < 10) 0 else min(1000, max(ceiling(n / 10), min(10, n %/% 4)))
 }
 
-# The first epoch (from 0) whose ELBO of the rows is no more than a standard error of the
-# difference below the best. `scores`: a vector of rows for each.
-fewest_epochs <- function(scores) {
-  scores <- simplify2array(scores)
+# The first epoch whose ELBO of the rows is no more than a standard error of the
+# difference below the best. `scores`: a vector of rows for each epoch from 0; those before
+# epoch `least` do not count.
+fewest_epochs <- function(scores, least = 0L) {
+  scores <- do.call(cbind, scores[seq_along(scores) > least])
   mean <- colMeans(scores)
   mean[!is.finite(mean)] <- -Inf
   less <- scores[, which.max(mean)] - scores
   error <- sqrt(apply(less, 2, stats::var) / nrow(scores))
-  which(mean == max(mean) | is.finite(mean) & colMeans(less) <= error)[1] - 1L
+  which(mean == max(mean) | is.finite(mean) & colMeans(less) <= error)[1] - 1L + least
 }
 
 # By default in closed form from the linear solution, and by gradient from a random start:
@@ -262,11 +288,10 @@ fit_vae <- function(raw, asked, condition, validation, control, call, terms) {
   before <- use_threads(control)
   on.exit(options(before))
   resume <- control$resume
-  if (is_number(validation)) asked$validation <- validation
   if (is.null(validation)) validation <- 0
   problem <- vae_problem(raw, asked, condition, validation, control, resume, terms)
   problem$call <- call
-  problem$given <- control
+  problem$given <- if (is.null(control$asked)) control else control$asked
   control <- problem$control
   if (asked$keep_data) {
     problem$kept <- list(x = raw, kept_condition = condition,
@@ -683,7 +708,8 @@ new_vae <- function(problem, run) {
       beta = scheduled(asked$beta, max(1L, run$best_epoch)),
       mean = structure(problem$means, names = problem$features),
       history = run$history, iterations = state$epoch, best_epoch = run$best_epoch,
-      converged = run$converged, stopped = run$outcome, search = problem$control$search,
+      converged = run$converged, stopped = run$outcome,
+      search = if (is.list(problem$control$search)) problem$control$search,
       n = problem$n, p = problem$p, k = asked$k, observed = sum(problem$count),
       df = df_vae(problem), noise = asked$noise, fixed = !asked$learn_sigma2,
       optimizer = asked$optimizer, shape = problem$shape, layout = problem$layout,
@@ -703,7 +729,7 @@ new_vae <- function(problem, run) {
 
 # Settings that a fit keeps.
 kept_settings <- function(control) {
-  unclass(control)[setdiff(names(control), c("resume", "callback", "shown", "search"))]
+  unclass(control)[setdiff(names(control), c("resume", "callback", "shown", "search", "asked"))]
 }
 
 # The noise variance that suits the validation rows best: their mean squared error. NULL
