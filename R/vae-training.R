@@ -377,8 +377,8 @@ is_finished <- function(fit, epochs) {
 
 # The fit with its arguments as the user gave them: of some the fit has what they led to.
 as_given <- function(fit) {
-  layers <- c("encoder", "decoder", "given")
-  fit$arguments <- c(fit$arguments[setdiff(names(fit$arguments), layers)],
+  chosen <- c("encoder", "decoder", "sigma2_update", "given")
+  fit$arguments <- c(fit$arguments[setdiff(names(fit$arguments), chosen)],
                      fit$arguments$given)
   if (!is.null(fit$kept_condition)) fit$arguments$condition <- fit$kept_condition
   if (!is.null(fit$kept_validation)) fit$arguments$validation <- fit$kept_validation

@@ -160,7 +160,8 @@ vae <- function(x, k, encoder = c(512, 256), decoder = rev(encoder), activation 
   check_shape(raw)
   check_choice(activation, "activation", ACTIVATIONS)
   given <- c(list(encoder = encoder, activation = activation),
-             if (!missing(decoder)) list(decoder = decoder))
+             if (!missing(decoder)) list(decoder = decoder),
+             if (!missing(sigma2_update)) list(sigma2_update = sigma2_update))
   encoder <- check_layers(encoder, "encoder", activation)
   asked <- list(
     k = check_count(k, "k", 1, 2^24),
