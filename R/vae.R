@@ -773,5 +773,17 @@ finish_vae <- function(problem, run) {
             "hardly vary may be left out; compare models only at the same ",
             "`sigma2_min`.", call. = FALSE)
   }
+  warn_of_warmup(fit)
   fit
+}
+
+# With less than all of the KL to the end the fit is not the model that was asked for.
+warn_of_warmup <- function(fit) {
+  beta <- fit$arguments$beta
+  warm <- warmup_epochs(beta)
+  if (warm == 0 || fit$stopped != "limit" || fit$iterations > warm) return()
+  warning(sprintf(paste("The final weight of the KL, `beta` = %s, was never reached: the run ended",
+                        "after %d of %d epochs of warm-up. Give `epochs` of %d or more, or a",
+                        "shorter schedule."),
+                  format(last(beta)), fit$iterations, warm, warm + 1L), call. = FALSE)
 }
