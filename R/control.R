@@ -283,12 +283,12 @@ print.train_control <- function(x, ...) {
       switch(x$accelerate, none = "not accelerated",
              paste("accelerated by", x$accelerate)),
       if (!x$rotate) ", not rotated", "\n", sep = "")
-  rate <- x$learning_rate
-  chosen <- function(value, text) if (is.null(value)) "by the model" else text
+  rate <- vapply(x$learning_rate[c(1, length(x$learning_rate))], format, "")
+  chosen <- function(value, text) if (length(value)) text else "by the model"
   cat("  adam, sgd: epochs ", chosen(x$epochs, x$epochs), ", batch size ",
       chosen(x$batch_size, if (identical(x$batch_size, Inf)) "all rows" else x$batch_size),
       ", learning rate ",
-      chosen(rate, paste(unique(format(rate[c(1, length(rate))])), collapse = " to ")), ", ",
+      chosen(rate, paste(unique(rate), collapse = " to ")), ", ",
       x$samples, if (x$samples == 1) " sample" else " samples", "\n", sep = "")
   more <- c(if (x$clip < Inf) paste("gradients clipped at", format(x$clip)),
             if (x$weight_decay > 0) paste("weight decay", format(x$weight_decay)),

@@ -256,7 +256,7 @@ prepare_data <- function(x, center, scale, name = "`x`", rows = NULL) {
     abort(name, " must have at least one observed cell in every column; ",
           paste(vapply(utils::head(never, 5), column_label, "", x = x),
                 collapse = ", "),
-          if (length(never) > 1) " have none." else " has none.")
+          if (length(never) > 1) " have none." else " has none.", class = "elbo_empty_column")
   }
   mu <- if (is.numeric(center)) as.double(center) else
     if (center) columns$mean else double(p)

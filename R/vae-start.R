@@ -14,7 +14,8 @@ linear_model <- function(data, asked, jacobian) {
     if (!is.null(asked$sigma2)) {
       start <- linear_solution(data, asked$k, last(asked$beta) * asked$sigma2)
     }
-  if (is.null(best) || is.null(start)) return(NULL)
+  if (is.null(best)) return(NULL)
+  if (is.null(start)) start <- best                      # at sigma2 0, where `beta` is
   list(solution = start, k = best$k, rows = best$rows,
        loglik = if (best$rows == data$n) best$loglik + log_units(shared) / data$n + jacobian else
          NA_real_,

@@ -106,12 +106,13 @@ resumed_state <- function(problem, resume) {
   state
 }
 
-# With patience the start is the best so far: training may lead nowhere better.
+# With patience the start is the best so far: training may lead nowhere better. Not where
+# the weight of the KL has yet to come to its last value.
 score_start <- function(problem, state, control) {
   if (is.null(control$patience) || is.null(problem$validation)) return(state)
   rows <- validation_rows(problem, state$theta, state$key)
   if (isTRUE(control$search)) state$scores <- list(rows)
-  if (all(is.finite(rows))) {
+  if (all(is.finite(rows)) && warmup_epochs(problem$asked$beta) == 0) {
     state$best <- list(theta = state$theta, epoch = 0L, score = mean(rows))
   }
   state
@@ -376,8 +377,8 @@ is_finished <- function(fit, epochs) {
 
 # The fit with its arguments as the user gave them: of some the fit has what they led to.
 as_given <- function(fit) {
-  layers <- c("encoder", "decoder", "given")
-  fit$arguments <- c(fit$arguments[setdiff(names(fit$arguments), layers)],
+  chosen <- c("encoder", "decoder", "sigma2_update", "given")
+  fit$arguments <- c(fit$arguments[setdiff(names(fit$arguments), chosen)],
                      fit$arguments$given)
   if (!is.null(fit$kept_condition)) fit$arguments$condition <- fit$kept_condition
   if (!is.null(fit$kept_validation)) fit$arguments$validation <- fit$kept_validation

@@ -160,7 +160,8 @@ vae <- function(x, k, encoder = c(512, 256), decoder = rev(encoder), activation 
   check_shape(raw)
   check_choice(activation, "activation", ACTIVATIONS)
   given <- c(list(encoder = encoder, activation = activation),
-             if (!missing(decoder)) list(decoder = decoder))
+             if (!missing(decoder)) list(decoder = decoder),
+             if (!missing(sigma2_update)) list(sigma2_update = sigma2_update))
   encoder <- check_layers(encoder, "encoder", activation)
   asked <- list(
     k = check_count(k, "k", 1, 2^24),
@@ -186,6 +187,7 @@ vae <- function(x, k, encoder = c(512, 256), decoder = rev(encoder), activation 
   asked["sigma2_min"] <- list(check_vae_sigma2(sigma2_min, "sigma2_min", asked, ncol(raw)))
   asked$sigma2_update <- check_sigma2_update(sigma2_update, missing(sigma2_update), asked)
   asked$given <- given
+  if (is_number(validation)) asked$validation <- validation
   fit <- if (is.null(validation) && is.null(control$epochs)) fit_until_good else fit_vae
   fit(raw, asked, condition, validation, control, call, terms)
 }
@@ -199,19 +201,41 @@ fit_until_good <- function(raw, asked, condition, validation, control, call, ter
   n <- nrow(raw)
   aside <- rows_aside(n)
   if (aside == 0) return(fit_vae(raw, asked, condition, NULL, control, call, terms))
+  control$asked <- control
   anew <- aside > 0.05 * n
   first <- control
   if (anew) {
     first[c("checkpoint", "callback")] <- list(NULL)
     first$search <- TRUE
   }
-  fit <- fit_vae(raw, asked, condition, aside / n, first, call, terms)
-  if (!anew || !fit$stopped %in% c("limit", "converged")) return(fit)
-  control$epochs <- fewest_epochs(fit$state$scores, reaches_linear(fit))
+  found <- tryCatch(with_warnings_held(
+    fit_vae(raw, asked, condition, aside / n, first, call, terms)),
+    # of a column that has cells in the rows set aside alone
+    elbo_empty_column = function(e) NULL)
+  if (is.null(found)) return(fit_vae(raw, asked, condition, NULL, control, call, terms))
+  fit <- found$value
+  if (!anew || !fit$stopped %in% c("limit", "converged")) {
+    for (one in found$warnings) warning(one)
+    fit$state$scores <- NULL
+    return(fit)
+  }
+  control$epochs <- if (fit$iterations <= warmup_epochs(asked$beta)) fit$iterations else
+    fewest_epochs(fit$state$scores, epochs_to_end_with(fit))
   control$learning_rate <- fit$control$learning_rate
+  control["patience"] <- list(NULL)
   control$search <- list(rows = aside, epochs = fit$iterations, best_epoch = control$epochs,
                          history = fit$history)
   fit_vae(raw, asked, condition, NULL, control, call, terms)
+}
+
+# The value of `code`, and its warnings, which may be those of a fit that is made anew.
+with_warnings_held <- function(code) {
+  held <- list()
+  value <- withCallingHandlers(code, warning = function(w) {
+    held <<- c(held, list(w))
+    invokeRestart("muffleWarning")
+  })
+  list(value = value, warnings = held)
 }
 
 # A tenth of the rows, at least 10 (or a quarter) and at most 1,000; none of less than 10.
@@ -219,25 +243,30 @@ rows_aside <- function(n) {
   if (n < 10) 0 else min(1000, max(ceiling(n / 10), min(10, n %/% 4)))
 }
 
-# Of each epoch (from 0) whether the ELBO of the rows trained on, a mean over 11 epochs as that
-# of one is noisy, was at the linear model's likelihood. The linear start is there, but not where cells are
+# Of each epoch (from 0) whether it is one to end with: the KL has all of its weight, and the
+# ELBO of the rows trained on (a mean over 11 epochs, as that of one is noisy) is at the linear
+# model's likelihood, if it ever is. The linear start is there, but not where cells are
 # missing: the encoder sees the mean in their place.
-reaches_linear <- function(fit) {
+epochs_to_end_with <- function(fit) {
+  epoch <- seq(0, fit$iterations)
+  warm <- warmup_epochs(fit$arguments$beta)
+  whole <- epoch > warm | warm == 0
   loglik <- fit$linear$loglik
-  if (is.null(loglik) || is.na(loglik)) return(rep(TRUE, fit$iterations + 1))
-  complete <- fit$observed == fit$n * fit$p
+  if (is.null(loglik) || is.na(loglik)) return(whole)
   elbo <- fit$history$elbo
-  mean <- vapply(seq_along(elbo), function(i) mean(elbo[abs(seq_along(elbo) - i) <= 5]), 0)
-  c(fit$arguments$start == "linear" && complete, mean >= loglik)
+  near <- vapply(epoch[-1], function(i) mean(elbo[abs(epoch[-1] - i) <= 5]), 0)
+  good <- whole & c(fit$arguments$start == "linear" && fit$observed == fit$n * fit$p,
+                    near >= loglik)
+  if (any(good)) good else whole
 }
 
 # The first epoch (from 0) whose ELBO of the rows is no more than a standard error of the
-# difference below the best, of those that are `good` if any is. `scores`: a vector of rows
-# for each epoch.
+# difference below the best, of those that are `good`. `scores`: a vector of rows for each
+# epoch.
 fewest_epochs <- function(scores, good) {
-  scores <- simplify2array(scores)
+  scores <- do.call(cbind, scores)
   mean <- colMeans(scores)
-  mean[!is.finite(mean) | any(good) & !good] <- -Inf
+  mean[!is.finite(mean) | !good] <- -Inf
   less <- scores[, which.max(mean)] - scores
   error <- sqrt(apply(less, 2, stats::var) / nrow(scores))
   which(mean == max(mean) | mean > -Inf & colMeans(less) <= error)[1] - 1L
@@ -276,11 +305,10 @@ fit_vae <- function(raw, asked, condition, validation, control, call, terms) {
   before <- use_threads(control)
   on.exit(options(before))
   resume <- control$resume
-  if (is_number(validation)) asked$validation <- validation
   if (is.null(validation)) validation <- 0
   problem <- vae_problem(raw, asked, condition, validation, control, resume, terms)
   problem$call <- call
-  problem$given <- control
+  problem$given <- if (is.null(control$asked)) control else control$asked
   control <- problem$control
   if (asked$keep_data) {
     problem$kept <- list(x = raw, kept_condition = condition,
@@ -697,7 +725,8 @@ new_vae <- function(problem, run) {
       beta = scheduled(asked$beta, max(1L, run$best_epoch)),
       mean = structure(problem$means, names = problem$features),
       history = run$history, iterations = state$epoch, best_epoch = run$best_epoch,
-      converged = run$converged, stopped = run$outcome, search = problem$control$search,
+      converged = run$converged, stopped = run$outcome,
+      search = if (is.list(problem$control$search)) problem$control$search,
       n = problem$n, p = problem$p, k = asked$k, observed = sum(problem$count),
       df = df_vae(problem), noise = asked$noise, fixed = !asked$learn_sigma2,
       optimizer = asked$optimizer, shape = problem$shape, layout = problem$layout,
@@ -717,7 +746,7 @@ new_vae <- function(problem, run) {
 
 # Settings that a fit keeps.
 kept_settings <- function(control) {
-  unclass(control)[setdiff(names(control), c("resume", "callback", "shown", "search"))]
+  unclass(control)[setdiff(names(control), c("resume", "callback", "shown", "search", "asked"))]
 }
 
 # The noise variance that suits the validation rows best: their mean squared error. NULL
@@ -760,5 +789,17 @@ finish_vae <- function(problem, run) {
             "hardly vary may be left out; compare models only at the same ",
             "`sigma2_min`.", call. = FALSE)
   }
+  warn_of_warmup(fit)
   fit
+}
+
+# With less than all of the KL to the end the fit is not the model that was asked for.
+warn_of_warmup <- function(fit) {
+  beta <- fit$arguments$beta
+  warm <- warmup_epochs(beta)
+  if (warm == 0 || fit$stopped != "limit" || fit$iterations > warm) return()
+  warning(sprintf(paste("The final weight of the KL, `beta` = %s, was never reached: the run ended",
+                        "after %d of %d epochs of warm-up. Give `epochs` of %d or more, or a",
+                        "shorter schedule."),
+                  format(last(beta)), fit$iterations, warm, warm + 1L), call. = FALSE)
 }
