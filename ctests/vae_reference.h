@@ -215,7 +215,7 @@ static inline double reconstruct(const reference *r, size_t i, size_t draw, cons
     to->terms.s2 += s2 * r->square[f];
     to->misfit[s->noise == VAE_NOISE_FEATURE ? f : 0] += e * e / s2;
     to->low[s->noise == VAE_NOISE_FEATURE ? f : 0] |= low;
-    to->terms.floored += low;
+    to->terms.floored += log_s2[f] <= r->floor[f];
     cells++;
     note_side(to, low);
     if (to->error) to->error[f] += e * e / (double) r->samples;

@@ -304,7 +304,7 @@ static void compare_one(const job *j, size_t i, const real *x, const real *seen)
                                     weight, g + f);
   square *= precision;
   j->density[i] = -0.5 * (square + cells * (LOG_2PI + log_s2));
-  j->raised[i] = low ? cells : 0.0;
+  j->raised[i] = s2->log_s2[0] <= s2->floor[0] ? cells : 0.0;
   j->variance[i] = cells * exp(log_s2);
   j->slope[i] = low && square < cells ? 0 : (real) (0.5 * share * (square - cells));
 }

@@ -69,7 +69,7 @@ void each_sample(gemm_plan plan, size_t k, size_t count, const real *mean, real 
  * slope the derivative of share density by log s2, for kind 0 one number a column,
  * otherwise p a column (for kind 2 it may be log_s2 itself); below the floor it is the
  * derivative at the floor if that is a way up, else 0. raised[i]: how many of the log s2
- * of the observed cells were below the floor; variance[i]: the sum of their s2, for kinds
+ * of the observed cells were at the floor or below; variance[i]: the sum of their s2, for kinds
  * 1 and 2 each times the square (p) of its feature. */
 typedef struct {
   int kind;

@@ -109,7 +109,7 @@ TARGET static double NAME(count)(size_t p, const real *seen)
     real precision = real_exp(-log_v), error = is * (x[j] - g[j]);                \
     real square = error * error * precision;                                      \
     sum += square + is * log_v;                                                   \
-    low += below;                                                                 \
+    low += is * (given <= floor[j] ? 1 : 0);                                      \
     spread += is * square_unit[j] * real_exp(log_v);                              \
     g[j] = share * error * precision;                                             \
     real rise = is * share * (square - 1) / 2;                                    \

@@ -89,8 +89,8 @@ typedef struct {
 } vae_batch;
 
 /* Means over the batch; over its observed cells (times samples), of which there are
- * `cells`, s2 and the share of those that the floor raised; and the mean log-Jacobian of
- * pixels, 0 where x is none. */
+ * `cells`, s2 and the share of those that are at their floor or raised to it; and the mean
+ * log-Jacobian of pixels, 0 where x is none. */
 typedef struct {
   double reconstruction, kl, objective, s2, floored, cells, jacobian;
 } vae_terms;
