@@ -20,21 +20,23 @@ vae_rows <- function(object, newdata, condition = NULL, env = parent.frame(2),
   floats <- vae_floats(data$x, code, NULL, object$shift, object$unit,
                        unname(object$mean), arg)
   if (found) {
-    trained <- if (whole && length(object$held_out)) {
-      vae_floats(data$x, code, seq_len(nrow(data$x))[-object$held_out], object$shift,
-                 object$unit, unname(object$mean), arg)
-    } else floats
-    check_found(object, trained, is.null(asked), arg)
+    part <- function(rows) {
+      vae_floats(data$x, code, rows, object$shift, object$unit, unname(object$mean), arg)
+    }
+    held <- if (whole) object$held_out
+    trained <- if (length(held)) part(seq_len(nrow(data$x))[-held]) else floats
+    check_found(object, object$fingerprint, trained, is.null(asked), arg)
+    if (length(held)) {
+      check_found(object, object$fingerprint$validation, part(held), is.null(asked), arg)
+    }
   }
   c(data, list(floats = floats, frame = is.data.frame(newdata)))
 }
 
-# Data and condition that were found by their names are those of the fit. (A transform adds
-# new noise to them.)
-check_found <- function(object, floats, condition, arg) {
-  changed <- function(what, floats) {
-    !identical(.Call(C_fingerprint, floats), object$fingerprint[[what]])
-  }
+# Data and condition that were found by their names are those of the fit, whose `marks` are
+# given. (A transform adds new noise to them.)
+check_found <- function(object, marks, floats, condition, arg) {
+  changed <- function(what, floats) !identical(.Call(C_fingerprint, floats), marks[[what]])
   if (is.null(object$x) && is.null(object$transform) && changed("x", floats$x)) {
     abort_changed(object, arg)
   }
@@ -731,10 +733,11 @@ describe_condition <- function(x) {
 
 describe_epochs <- function(x) {
   batch <- x$control$batch_size
-  how <- sprintf("%s, %d epoch%s%s, %.0f steps", c(adam = "Adam", sgd = "SGD")[[x$optimizer]],
+  steps <- x$iterations * ceiling(x$n / batch)
+  how <- sprintf("%s, %d epoch%s%s, %.0f step%s", c(adam = "Adam", sgd = "SGD")[[x$optimizer]],
                  x$iterations, if (x$iterations == 1) "" else "s",
                  if (batch >= x$n) " of the full batch" else sprintf(" of batches of %d", batch),
-                 x$state$steps)
+                 steps, if (steps == 1) "" else "s")
   if (x$best_epoch != x$iterations) {
     how <- sprintf("%s; weights of epoch %d, the best", how, x$best_epoch)
   }
