@@ -653,11 +653,14 @@ update.vae <- function(object, ..., epochs = NULL) {
 # that were first asked for.
 shown_epochs <- function(object, settings) {
   asked <- list(epochs = settings$epochs)
-  given <- c(names(object$call), names(as.list(object$call$control)))
+  control <- object$call$control
+  given <- c(names(object$call), if (is_literal_control(control)) names(match.call(
+    train_control, control)) else if (!is.null(control)) names(Filter(length, object$given)))
   if (!"learning_rate" %in% given) {
     asked$learning_rate <- call("schedule_cosine", length(settings$learning_rate),
                                 settings$learning_rate[1])
   }
+  if (!"patience" %in% given) asked$patience <- settings$patience
   shown_settings(object, vae, asked)
 }
 
@@ -734,7 +737,7 @@ describe_epochs <- function(x) {
   how <- sprintf("%s, %d epoch%s%s, %.0f steps", c(adam = "Adam", sgd = "SGD")[[x$optimizer]],
                  x$iterations, if (x$iterations == 1) "" else "s",
                  if (batch >= x$n) " of the full batch" else sprintf(" of batches of %d", batch),
-                 x$state$steps)
+                 x$iterations * ceiling(x$n / batch))
   if (x$best_epoch != x$iterations) {
     how <- sprintf("%s; weights of epoch %d, the best", how, x$best_epoch)
   }

@@ -106,12 +106,13 @@ resumed_state <- function(problem, resume) {
   state
 }
 
-# With patience the start is the best so far: training may lead nowhere better.
+# With patience the start is the best so far: training may lead nowhere better. Where the
+# weight of the KL changes first, patience waits, and the start is no candidate.
 score_start <- function(problem, state, control) {
   if (is.null(control$patience) || is.null(problem$validation)) return(state)
   rows <- validation_rows(problem, state$theta, state$key)
   if (isTRUE(control$search)) state$scores <- list(rows)
-  if (all(is.finite(rows))) {
+  if (all(is.finite(rows)) && warmup_epochs(problem$asked$beta) == 0) {
     state$best <- list(theta = state$theta, epoch = 0L, score = mean(rows))
   }
   state
@@ -388,6 +389,7 @@ as_given <- function(fit) {
 # Arguments that are given along with a checkpoint must be those that it was made with.
 check_same_model <- function(fit, given) {
   fixed <- c(names(fit$arguments), "activation")
+  if ("validation" %in% names(given) && is.null(given$validation)) given$validation <- 0
   if (!is_number(given$validation)) fixed <- setdiff(fixed, "validation")     # data may change
   for (name in intersect(names(given), fixed)) {
     if (!same_argument(name, given[[name]], fit, given)) {

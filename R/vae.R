@@ -199,18 +199,18 @@ fit_until_good <- function(raw, asked, condition, validation, control, call, ter
   aside <- rows_aside(n)
   if (aside == 0) return(fit_vae(raw, asked, condition, NULL, control, call, terms))
   anew <- aside > 0.05 * n
-  first <- control
+  first <- given <- control
   if (anew) {
     first[c("checkpoint", "callback")] <- list(NULL)
     first$search <- TRUE
   }
   fit <- fit_vae(raw, asked, condition, aside / n, first, call, terms)
   if (!anew || !fit$stopped %in% c("limit", "converged")) return(fit)
-  control$epochs <- fewest_epochs(fit$state$scores)
+  control$epochs <- fewest_epochs(fit$state$scores, warmup_epochs(asked$beta))
   control$learning_rate <- fit$control$learning_rate
   control$search <- list(rows = aside, epochs = fit$iterations, best_epoch = control$epochs,
                          history = fit$history)
-  fit_vae(raw, asked, condition, NULL, control, call, terms)
+  fit_vae(raw, asked, condition, NULL, control, call, terms, given)
 }
 
 # A tenth of the rows, at least 10 (or a quarter) and at most 1,000; none of less than 10.
@@ -219,14 +219,19 @@ rows_aside <- function(n) {
 }
 
 # The first epoch (from 0) whose ELBO of the rows is no more than a standard error of the
-# difference below the best. `scores`: a vector of rows for each.
-fewest_epochs <- function(scores) {
-  scores <- simplify2array(scores)
+# difference below the best. `scores`: a vector of rows for each. Epochs of the warm-up,
+# `warm` of them, and the start before it do not count; where there are no others it is
+# the last.
+fewest_epochs <- function(scores, warm = 0L) {
+  skipped <- if (warm > 0) warm + 1L else 0L
+  if (length(scores) <= skipped) return(length(scores) - 1L)
+  scores <- simplify2array(scores[seq(skipped + 1L, length(scores))])
   mean <- colMeans(scores)
   mean[!is.finite(mean)] <- -Inf
   less <- scores[, which.max(mean)] - scores
   error <- sqrt(apply(less, 2, stats::var) / nrow(scores))
-  which(mean == max(mean) | is.finite(mean) & colMeans(less) <= error)[1] - 1L
+  near <- which(mean == max(mean) | is.finite(mean) & colMeans(less) <= error)
+  skipped + near[1] - 1L
 }
 
 # By default in closed form from the linear solution, and by gradient from a random start:
@@ -258,7 +263,9 @@ check_vae_sigma2 <- function(sigma2, arg, asked, p) {
 
 # ---- the problem in core units ------------------------------------------
 
-fit_vae <- function(raw, asked, condition, validation, control, call, terms) {
+# `given`: the settings as the user gave them, which update() takes to fit anew.
+fit_vae <- function(raw, asked, condition, validation, control, call, terms,
+                    given = control) {
   before <- use_threads(control)
   on.exit(options(before))
   resume <- control$resume
@@ -266,7 +273,7 @@ fit_vae <- function(raw, asked, condition, validation, control, call, terms) {
   if (is.null(validation)) validation <- 0
   problem <- vae_problem(raw, asked, condition, validation, control, resume, terms)
   problem$call <- call
-  problem$given <- control
+  problem$given <- given
   control <- problem$control
   if (asked$keep_data) {
     problem$kept <- list(x = raw, kept_condition = condition,
