@@ -407,19 +407,24 @@ check_limits_once <- function(changed, limits) {
 shown_control <- function(object, fitter, asked) {
   call <- object$call$control
   if (is.null(call)) call <- formals(fitter)$control
-  makers <- list(quote(train_control), quote(elbo::train_control))
-  literal <- is.call(call) && any(vapply(makers, identical, NA, call[[1]])) &&
-    !any(grepl("^[.][.]([.]|[0-9]+)$", all.names(call)))      # what dots held is not known
-  if (literal) {
+  if (is_literal_control(call)) {
     call <- match.call(train_control, call)
   } else {
     usual <- unclass(train_control())
-    given <- object$control[intersect(names(object$control), names(usual))]
+    given <- if (is.null(object$given)) object$control else object$given
+    given <- given[intersect(names(given), names(usual))]
     differs <- !mapply(identical, given, usual[names(given)])
     call <- as.call(c(quote(train_control), given[differs]))
   }
   call[names(asked)] <- asked
   call
+}
+
+# Whether `call` is one of train_control() that says all: what dots held is not known.
+is_literal_control <- function(call) {
+  makers <- list(quote(train_control), quote(elbo::train_control))
+  is.call(call) && any(vapply(makers, identical, NA, call[[1]])) &&
+    !any(grepl("^[.][.]([.]|[0-9]+)$", all.names(call)))
 }
 
 # Settings that a model takes beside `control`.
