@@ -696,15 +696,6 @@ log_noise <- function(problem, theta) {
   .Call(C_as_double, theta[4 * l$offset + seq_len(4 * l$size)])
 }
 
-# The share of the cells whose noise variance is at its least value or was below it; the
-# core, which gives `below`, does not count those that the closed form has set to it.
-floored_share <- function(problem, theta, below) {
-  if (problem$asked$noise == "network") return(below)
-  least <- .Call(C_as_double, .Call(C_as_float, log(problem$floor)))
-  low <- rep_len(log_noise(problem, theta) <= least, problem$p)
-  sum(problem$count[low]) / sum(problem$count)
-}
-
 # Weights theta (raw floats) with another noise variance, likewise in core units.
 set_noise <- function(object, theta, s2) {
   l <- object$layout[object$layout$name == "log_sigma2", ]
@@ -792,7 +783,7 @@ finish_vae <- function(problem, run) {
   run$terms <- if (is.null(out)) terms_of_epoch(problem, run$history, run$best_epoch) else
     list(reconstruction = out$terms$reconstruction + problem$units,
          kl = out$terms$kl, s2 = out$terms$s2,
-         floored = floored_share(problem, run$theta, out$terms$floored),
+         floored = out$terms$floored,
          kl_dimensions = out$kl_dimensions, jacobian = jacobian_of(problem, out$terms))
   fit <- new_vae(problem, run)
   fit$validation_sigma2 <- validation_noise(problem, fit)
