@@ -356,7 +356,7 @@ static void check_followed(int kind, double floor)
                                          0.0, floor});
   if (kind % 5 == 4) make_pixels(&q, 0.01, 256.0);
   size_t at = q.net.log_s2_offset, count = vae_noises(&s), raised = 0;
-  if (floor < 0.0 && kind > 11) make_uneven(&q);
+  if (kind > 11) make_uneven(&q);
   for (size_t f = 0; f < count; f++)
     q.theta[at + f] = fmax(q.theta[at + f], q.floor[f]);
   vae_training set = training_of(&q, 100);
