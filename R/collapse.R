@@ -1,27 +1,66 @@
 #' Posterior collapse
 #'
-#' Which latent dimensions have collapsed onto the prior, by the definition of
-#' Lucas et al. (2019, section 6.2): dimension j has (eps, delta)-collapsed if
+#' Which latent dimensions have collapsed onto the prior, and why. By the definition of
+#' Lucas et al. (2019, section 6.2) dimension j has (eps, delta)-collapsed if
 #' KL(q(z_j | x) || p(z_j)) is below `eps` for a share of at least 1 - `delta` of
-#' the observations. Beside it, what the theory of the linear VAE predicts, and
-#' where the rest of the ELBO goes.
+#' the observations. Beside it: what the theory of the linear VAE predicts, where the ELBO
+#' goes, and a verdict in words with its remedy.
 #'
 #' @details
-#' The prediction is for the global maximum at the model's `sigma2` and `beta`:
+#' **Theory.** The prediction is for the global maximum at the model's `sigma2` and `beta`:
 #' the dimension that belongs to the eigenvalue lambda_j of the data's covariance
 #' collapses if and only if lambda_j <= beta sigma2, and has otherwise a KL of
 #' 1/2 log(lambda_j / (beta sigma2)). Eigenvalues are given to the model's
-#' dimensions in order of their mean KL.
+#' dimensions in order of their mean KL. For a deep [vae()] they
+#' say what a linear VAE with its noise variance would do with these data: a guide, not a
+#' theorem. There is no prediction for noise variances that differ between features, and
+#' for a [vae()] none where cells are missing; a condition is left out of account.
 #'
-#' The rate is the KL, the distortion minus the reconstruction term: ELBO =
-#' - distortion - rate. The gap between log-likelihood and ELBO is a KL from the
+#' **Terms.** The rate is the KL, the distortion minus the reconstruction term: ELBO =
+#' - distortion - rate, and the log-Jacobian of a transform. The information between x and z
+#' is E KL(q(z | x) || q(z)), q(z) the mean of q(z | x) over at most 2,000 of the rows, from
+#' one draw of z for each (Hoffman and Johnson 2016): of these rows without bias, of the
+#' population too low, and never above log n, its `bound`. A value near that says only that the
+#' information is no less.
+#'
+#' **Gap.** Log-likelihood less ELBO is a KL from the
 #' exact posterior, N(M^-1 W'(x - mu), sigma2 M^-1) with M = W'W + sigma2 I, in two
 #' parts. `rotation`: what the best diagonal covariance loses as W'W is not
 #' diagonal, 1/2 (log|diag M| - log|M|). `posterior`: what V and D lose to those
 #' that are best for this W. A [ppca()] fit has no gap; its dimensions are measured
-#' by the margins of its exact posterior. For a deep [vae()] the gap is not known, and
-#' `eigenvalue` and `predicted` say what a linear VAE with its noise variance would do
-#' with these data: a guide, not a theorem.
+#' by the margins of its exact posterior. For a deep [vae()] `total` is the
+#' importance-weighted bound (Burda et al. 2016), of 50 samples of each of 500 rows at most,
+#' less the ELBO of the same draws: the least that the gap is.
+#'
+#' **Verdict.** The yardstick is pPCA with the same k, which every VAE contains. The ELBO
+#' counts as below its log-likelihood where it is so by more than the sampling of z
+#' does, and more than the p parameters of each direction that the model does without gain
+#' by chance, 1 / n nats each. The first of these that holds is the verdict:
+#' \describe{
+#'   \item{units}{losses were averaged instead of summed, or units changed: `beta` is p or 1 / p
+#'     within a quarter; or a fixed `sigma2` is, within a factor of 2, 255^2 times or that part
+#'     of the one that suits (pPCA's, or the tuned one), or within a quarter p times it, or
+#'     exactly p or p / 2 and at least 10 times it, or above the variance of all features
+#'     together. p counts from 10 on.}
+#'   \item{sigma2 fixed too large}{a fixed `sigma2` is more than a tenth above the tuned one; or
+#'     carries fewer directions than pPCA's would, and the ELBO is below pPCA's.}
+#'   \item{beta}{`beta` is above 1, and there are eigenvalues between sigma2 and beta sigma2.}
+#'   \item{encoder lags}{with the decoder as it is, a better encoder gains more than
+#'     a tenth of what the ELBO is below pPCA's, and the KL rises. Known for a
+#'     [linear_vae()], and measured for a [vae()] where `encoder_epochs` asks for it.}
+#'   \item{sigma2 fixed too small}{a fixed `sigma2` is more than a tenth below the tuned one.}
+#'   \item{undertrained}{the ELBO is below pPCA's after less than 300 steps, or (after the next
+#'     two) still rising at the end.}
+#'   \item{warm-up ended}{the ELBO is below pPCA's, and the KL less than half of what it was
+#'     in the second half of a warm-up of its weight.}
+#'   \item{sigma2 stuck}{`sigma2` was learned, but is more than half above pPCA's, the ELBO below,
+#'     and nine tenths of the dimensions have collapsed, or of pPCA's KL.}
+#'   \item{none}{no more than one in twenty has collapsed and the ELBO is not below pPCA's:
+#'     nothing is wrong.}
+#'   \item{surplus}{more have collapsed and the ELBO is not below pPCA's: the data have no use
+#'     for them.}
+#'   \item{unexplained}{none of these.}
+#' }
 #'
 #' @param object a fitted [vae()], [linear_vae()] or [ppca()] model.
 #' @param newdata data with the features of the fit, in rows; by default the data
@@ -39,13 +78,30 @@
 #'     `eigenvalue`, `predicted_kl`, `predicted` (to collapse).}
 #'   \item{percent}{collapsed dimensions, per cent.}
 #'   \item{active_units}{number of active units.}
-#'   \item{rate, distortion}{see Details, per observation, for `newdata`.}
-#'   \item{gap}{list of `total`, `rotation`, `posterior`, for the data of the fit.}
-#'   \item{eps, delta, sigma2, beta, n}{settings.}
+#'   \item{verdict, remedy}{what is wrong, see Details, and what to do.}
+#'   \item{evidence}{list of the numbers on which the verdict rests.}
+#'   \item{rate, distortion, elbo}{see Details, per observation, for `newdata`.}
+#'   \item{information}{list of the mutual information `value`, its standard error `se`, and
+#'     its `bound`.}
+#'   \item{weighted}{for a [vae()], list of the importance-weighted bound `value` with
+#'     its standard error `se` over rows, how far it is `above` the ELBO, `samples` and `rows`.}
+#'   \item{gap}{list of `total` and, for linear models, `rotation` and `posterior`, for the
+#'     data of the fit.}
+#'   \item{tuned}{list of the `sigma2` that suits the representation best, see
+#'     [tune_sigma2()], and what it would `gain`.}
+#'   \item{linear}{list of `k`, `elbo` and `sigma2` of pPCA, for the data of the fit.}
+#'   \item{carried}{list of `count`, how many of all eigenvalues exceed beta sigma2, and `least`,
+#'     `TRUE` where not all are known and there may be more.}
+#'   \item{encoder}{what a better encoder would `gain`, and its `kl`, where that is known.}
+#'   \item{eps, delta, sigma2, fixed, beta, n}{settings.}
 #'   [plot()][plot.posterior_collapse] draws the percentage over eps.
 #' @references Lucas et al. (2019), see [linear_vae()]. Burda, Y., Grosse, R. and
 #'   Salakhutdinov, R. (2016). Importance weighted autoencoders. *International
 #'   Conference on Learning Representations*. \doi{10.48550/arXiv.1509.00519}
+#'
+#'   Hoffman, M. D. and Johnson, M. J. (2016). ELBO surgery: yet another way to carve up the
+#'   variational evidence lower bound. *NIPS Workshop on Advances in Approximate Bayesian
+#'   Inference*.
 #' @examples
 #' x <- mnist1000$x / 255
 #' fit <- linear_vae(x, k = 20, sigma2 = 1, learn_sigma2 = FALSE, optimizer = "exact")
@@ -70,7 +126,8 @@ posterior_collapse.ppca <- function(object, newdata = NULL, eps = 0.01, delta = 
     values = object$values, trace = object$trace, tuned = tuned_linear(object, data, terms),
     linear = linear_yardstick(object),
     gap = if (linear) elbo_gap(object) else list(total = 0, rotation = 0, posterior = 0),
-    encoder = if (linear) best_linear_encoder(object)
+    encoder = if (linear) best_linear_encoder(object) else
+      list(epochs = NA_integer_, gain = 0, kl = terms[["kl"]])
   ))
 }
 
@@ -288,7 +345,7 @@ print.posterior_collapse <- function(x, ...) {
   cat(describe_gap(x), "\n\n", sep = "")
   shown <- c("share", "mean_kl", "threshold", "active_variance", "eigenvalue", "predicted_kl")
   if (anyNA(d$eigenvalue)) shown <- shown[1:4]
-  rows <- min(nrow(d), 8, 12 - length(remedy))           # of 24 lines in all
+  rows <- min(nrow(d), 8, max(2, 12 - length(remedy)))     # of 24 lines in all
   print(d[order(-d$mean_kl)[seq_len(rows)], shown], digits = 3)
   if (nrow(d) > rows) cat("... and", nrow(d) - rows, "more dimensions\n")
   invisible(x)

@@ -53,7 +53,7 @@ evidence_of <- function(object, found, trace) {
 # By how much the ELBO may be below pPCA's log-likelihood for no reason: what sampling does to
 # it, and what the p parameters of each direction that pPCA has and the model does not gain
 # by chance, 1 / n each (Akaike 1974).
-allowance_of <- function(object, collapsed, error) max(error, collapsed * object$p / object$n)
+allowance_of <- function(object, collapsed, error) error + collapsed * object$p / object$n
 
 # sum_j 1/2 log(lambda_j / sigma2).
 linear_kl <- function(lambda, sigma2) sum(0.5 * log(pmax(lambda, sigma2) / sigma2))
@@ -269,8 +269,9 @@ RULES <- list(
     holds = function(e) TRUE,
     remedy = function(e) {
       paste0("The ELBO is ", nats(e$short), " below pPCA's, and neither sigma2 nor beta nor the ",
-             "length of training says why. ", find_out(e), " What may help is to ",
-             better_start(e), ".")
+             "length of training says why. ",
+             paste(c(find_out(e), paste0("What may help is to ", better_start(e), ".")),
+                   collapse = " "))
     })
 )
 
@@ -281,7 +282,7 @@ better_start <- function(e) {
 }
 
 find_out <- function(e) {
-  if (!e$deep) return("")
+  if (!e$deep) return(NULL)
   if (is.na(e$encoder_gain)) {
     "Whether the encoder lags is told by posterior_collapse(fit, encoder_epochs = 20)."
   } else sprintf("The encoder does not lag: alone it gains %s.", nats(max(e$encoder_gain, 0)))
@@ -300,16 +301,16 @@ train_longer <- function(e) {
 
 # More dimensions than the model has a use for.
 surplus_remedy <- function(e) {
-  why <- if (!is.na(e$carried) && e$carried <= e$k - e$collapsed) {
+  if (!is.na(e$carried) && e$carried <= e$k - e$collapsed) {
     sprintf(paste("Nothing is wrong: the data have %.0f direction%s with more variance than the",
                   "noise, and the surplus has collapsed as it should."),
             e$carried, if (e$carried == 1) "" else "s")
   } else {
-    paste0("Nothing is wrong that the ELBO shows: the model does with ", e$k - e$collapsed, " of ",
-           e$k, " dimensions", if (!is.na(e$short)) " as well as pPCA with all, or better", ". ",
-           find_out(e))
+    paste(c(sprintf("Nothing is wrong that the ELBO shows: the model does with %d of %d dimensions%s.",
+                    e$k - e$collapsed, e$k,
+                    if (is.na(e$short)) "" else " as well as pPCA with all, or better"),
+            find_out(e)), collapse = " ")
   }
-  trimws(why)
 }
 
 # What else there is to say where nothing is wrong.
