@@ -327,10 +327,11 @@ weighted_bound <- function(object, rows, samples = 50L, most = 500L) {
 print.posterior_collapse <- function(x, ...) {
   d <- x$dimensions
   cat(sprintf("Posterior collapse of %d latent dimensions, %d observations\n", nrow(d), x$n))
-  cat(sprintf("(eps = %s, delta = %s)-collapsed: %d of %d (%.1f %%)%s\n", format(x$eps),
-              format(x$delta), sum(d$collapsed), nrow(d), x$percent, describe_rest(x)))
-  cat(sprintf("Dimensions with a mean KL below %s: %d of %d; active units: %d\n", format(x$eps),
-              sum(d$mean_kl < x$eps), nrow(d), x$active_units))
+  cat(sprintf("(eps = %s, delta = %s)-collapsed: %d of %d (%.1f %%)\n", format(x$eps),
+              format(x$delta), sum(d$collapsed), nrow(d), x$percent))
+  cat(describe_rest(x), "Active units: ", x$active_units, "\n", sep = "")
+  cat(sprintf("Dimensions with a mean KL below %s: %d of %d\n", format(x$eps),
+              sum(d$mean_kl < x$eps), nrow(d)))
   cat("Verdict: ", x$verdict, "\n", sep = "")
   remedy <- strwrap(x$remedy, 80, indent = 2, exdent = 2)
   cat(remedy, sep = "\n")
@@ -338,14 +339,14 @@ print.posterior_collapse <- function(x, ...) {
   cat(describe_theory(x), "\n", sep = "")
   cat(sprintf("ELBO: %s nats per observation%s\n", format(x$elbo, digits = 7),
               describe_difference(x)))
-  cat(sprintf("Rate %s, distortion %s, information between x and z %s (at most %s) nats\n",
+  cat(sprintf("Rate %s, distortion %s, mutual information %s (at most %s) nats\n",
               format(x$rate, digits = 4), format(x$distortion, digits = 7),
               format_gap(x$information$value),
               format(x$information$bound, digits = 3)))
   cat(describe_gap(x), "\n\n", sep = "")
   shown <- c("share", "mean_kl", "threshold", "active_variance", "eigenvalue", "predicted_kl")
   if (anyNA(d$eigenvalue)) shown <- shown[1:4]
-  rows <- min(nrow(d), 8, max(2, 12 - length(remedy)))     # of 24 lines in all
+  rows <- min(nrow(d), 8, max(1, 11 - length(remedy)))     # of 24 lines in all
   print(d[order(-d$mean_kl)[seq_len(rows)], shown], digits = 3)
   if (nrow(d) > rows) cat("... and", nrow(d) - rows, "more dimensions\n")
   invisible(x)
@@ -355,7 +356,7 @@ print.posterior_collapse <- function(x, ...) {
 describe_rest <- function(x) {
   above <- x$dimensions$threshold[!x$dimensions$collapsed]
   if (!length(above)) return("")
-  sprintf("; thresholds of the others: least %s, median %s", format(min(above), digits = 2),
+  sprintf("Thresholds of the others: least %s, median %s. ", format(min(above), digits = 2),
           format(stats::median(above), digits = 2))
 }
 
@@ -390,7 +391,7 @@ describe_gap <- function(x) {
                    format_gap(x$gap$total), format_gap(x$gap$rotation),
                    format_gap(x$gap$posterior)))
   }
-  sprintf("Log-likelihood - ELBO: at least %s (weighted bound %s, %d samples, %d rows)",
-          format(x$weighted$above, digits = 3), format(x$weighted$value, digits = 7),
-          x$weighted$samples, x$weighted$rows)
+  sprintf("Importance-weighted bound (%d samples, %d rows): %s, %s above ELBO",
+          x$weighted$samples, x$weighted$rows, format(x$weighted$value, digits = 7),
+          format(x$weighted$above, digits = 3))
 }

@@ -308,7 +308,8 @@ surplus_remedy <- function(e) {
   } else {
     paste(c(sprintf("Nothing is wrong that the ELBO shows: the model does with %d of %d dimensions%s.",
                     e$k - e$collapsed, e$k,
-                    if (is.na(e$short)) "" else " as well as pPCA with all, or better"),
+                    if (is.na(e$short)) "" else if (e$short < 0) " better than pPCA with all" else
+                      " as well as pPCA with all, but for what chance gives"),
             find_out(e)), collapse = " ")
   }
 }

@@ -153,7 +153,7 @@ elbo_rise <- function(fit) {
   error <- last - mean(last) - slope * epoch
   se <- sqrt(sum(error^2) / (length(last) - 2) / sum(epoch^2))
   rise <- slope * length(last)
-  if (slope > 3 * se && rise > max(0.01, 1e-4 * abs(fit$elbo))) rise else 0
+  if (slope > 3 * se && rise > max(0.01, 1e-4 * abs(fit$elbo), na.rm = TRUE)) rise else 0
 }
 
 shortfall_cause <- function(fit, rise) {

@@ -496,7 +496,7 @@ test_that("directions are counted over all eigenvalues that are known, with beta
 test_that("the numbers are those that the fit shows", {
   set.seed(1)
   fit <- vae(x, 4, encoder = 5, epochs = 20, batch_size = 10, sigma2 = 3, learn_sigma2 = FALSE)
-  shown <- function(object) sub(";.*", "", grep("mean KL below", capture.output(print(object)), value = TRUE))
+  shown <- function(object) grep("mean KL below", capture.output(print(object)), value = TRUE)
   for (model in list(fit, linear_vae(x, 4, sigma2 = 3, learn_sigma2 = FALSE))) {
     found <- posterior_collapse(model)
     expect_equal(found$elbo, model$elbo)
@@ -526,7 +526,7 @@ test_that("it prints a screenful, and invisibly", {
   expect_match(said, "(eps = 0.01, delta = 0.01)-collapsed: 3 of 5 (60.0 %)", fixed = TRUE,
                all = FALSE)
   expect_match(said, "Predicted by eigenvalues <= sigma2 = .*: 3; 2 exceed it$", all = FALSE)
-  expect_match(said, "active units: 2", fixed = TRUE, all = FALSE)
+  expect_match(said, "Active units: 2", fixed = TRUE, all = FALSE)
   expect_match(said, "Log-likelihood - ELBO: 0 (rotation 0, posterior 0)", fixed = TRUE,
                all = FALSE)
   # the dimensions with the largest KL first
