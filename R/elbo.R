@@ -125,17 +125,23 @@ tune_sigma2.ppca <- function(object, newdata = NULL, ...) {
   check_dots_empty(...)
   data <- data_unless_known(object, newdata)
   now <- elbo(object, data)
+  tuned <- tuned_linear(object, data, now)
+  own <- if (is_complete(object)) NULL else if (is.null(newdata)) data else
+    data_if_any(data_of(object, NULL, env = parent.frame()))
+  new_tuned(tuned$sigma2, now[["elbo"]] + tuned$gain, object, now[["elbo"]],
+            linear_at_noise(object, tuned$sigma2, own))
+}
+
+# list(sigma2, gain), from the terms of the ELBO of the data, as
+# reconstruction = -error / (2 sigma2) - cells/2 log(2 pi sigma2) - units.
+tuned_linear <- function(object, data, now) {
   cells <- cells_per_row(object, data)
-  # reconstruction = -error / (2 sigma2) - cells/2 log(2 pi sigma2) - units
   error <- -2 * object$sigma2 *
     (now[["reconstruction"]] + cells$units + cells$count / 2 * log(2 * pi * object$sigma2))
   sigma2 <- error / cells$count
-  gain <- 0.5 * (error / object$sigma2 - cells$count -
-                   cells$count * log(sigma2 / object$sigma2))
-  own <- if (is_complete(object)) NULL else if (is.null(newdata)) data else
-    data_if_any(data_of(object, NULL, env = parent.frame()))
-  new_tuned(sigma2, now[["elbo"]] + gain, object, now[["elbo"]],
-            linear_at_noise(object, sigma2, own))
+  list(sigma2 = sigma2,
+       gain = 0.5 * (error / object$sigma2 - cells$count -
+                       cells$count * log(sigma2 / object$sigma2)))
 }
 
 new_tuned <- function(sigma2, elbo, object, current_elbo, fit) {

@@ -301,33 +301,48 @@ sampled_density <- function(object, rows, samples, batches = 20L) {
 #' @param condition for a [vae()] with a condition, that of the rows of `newdata`.
 #' @param samples for a [vae()], the samples of z for each row from which the distortion is
 #'   estimated; they are drawn from R's generator.
+#' @param encoder_epochs for a [vae()]: 0, or a number of epochs for which a copy of the
+#'   encoder is trained on these rows, with the decoder as it is, to see whether the encoder
+#'   lags.
 #' @export
 posterior_collapse.vae <- function(object, newdata = NULL, eps = 0.01, delta = 0.01,
-                                   condition = NULL, samples = 1, ...) {
+                                   condition = NULL, samples = 1, encoder_epochs = 0, ...) {
   check_dots_empty(...)
   check_collapse(eps, delta)
   samples <- check_count(samples, "samples")
+  encoder_epochs <- check_count(encoder_epochs, "encoder_epochs", 0)
   rows <- vae_rows(object, newdata, condition)
   q <- encode_rows(object, rows)
-  out <- observe_vae(object, rows, samples)
-  object$values <- linear_values(object, rows)
-  collapse_result(object, q, c(kl = mean(out$kl), reconstruction = mean(out$reconstruction)),
-                  eps, delta, gap = NULL)
+  seen <- errors_of(object, rows, samples)
+  spectrum <- linear_spectrum(object, rows)
+  weighted <- weighted_bound(object, rows)
+  # the numbers that the fit shows, where they are these
+  own <- is.null(newdata) && is.null(condition) && samples == 1 && is.finite(object$elbo)
+  collapse_result(object, list(
+    q = q, terms = unlist((if (own) object else seen)[c("elbo", "reconstruction", "kl")]),
+    eps = eps, delta = delta,
+    values = spectrum$values, trace = spectrum$trace,
+    tuned = tuned_deep(object, seen), linear = deep_yardstick(object), gap = list(total = weighted$above), weighted = weighted,
+    encoder = if (encoder_epochs > 0) trained_encoder(object, rows, encoder_epochs)
+  ))
 }
 
 # Eigenvalues of the covariance of the rows (of the features, scaled as the model scales
-# them), on which the linear theory rests: k of them, NA where it says nothing.
-linear_values <- function(object, rows) {
-  unknown <- rep(NA_real_, object$k)
-  if (object$noise != "shared" || rows$missing || nrow(rows$x) < 2) return(unknown)
-  sd <- if (is.null(object$scale)) TRUE else unname(object$scale)
-  data <- prepare_data(rows$x, TRUE, if (is.null(object$scale)) FALSE else sd)
+# them), on which the linear theory rests, all that are known: k or more, NA where it says
+# nothing; and their sum, the variance of all features.
+linear_spectrum <- function(object, rows) {
+  columns <- summarise_columns(rows$x)
+  squares <- column_squares(rows$x, columns$mean, object$unit) / columns$count * object$u^2
+  out <- list(values = rep(NA_real_, object$k), trace = sum(squares, na.rm = TRUE))
+  if (object$noise != "shared" || rows$missing || nrow(rows$x) < 2) return(out)
+  data <- prepare_data(rows$x, TRUE, if (is.null(object$scale)) FALSE else unname(object$scale))
   k <- min(object$k, data$n, data$p)
   if (data$p <= min(data$n, 5000)) {
     data$s <- .Call(C_data_covariance, data$x, data$mu, data$unit)
   }
-  values <- cov_values(data, k)[seq_len(k)] * data$u^2
-  c(values, numeric(object$k - k))
+  values <- cov_values(data, k) * data$u^2
+  out$values <- c(values, numeric(max(0, object$k - length(values))))
+  out
 }
 
 #' @rdname tune_sigma2
@@ -352,14 +367,25 @@ tune_sigma2.vae <- function(object, newdata = NULL, condition = NULL, samples = 
                      function(f) f())
   seen <- both[[1]]
   if (!sum(seen$count)) abort_arg("newdata", "have an observed cell")
+  tuned <- tuned_deep(object, seen)
+  fit <- vae_at_noise(object, tuned$sigma2, if (is.null(newdata)) seen else both[[2]])
+  fit$floored <- tuned$floored
+  new_tuned(tuned$sigma2, seen$elbo + tuned$gain, object, seen$elbo, fit)
+}
+
+# The noise variance that suits rows best, what their ELBO gains by it, and the share of
+# their cells where the least value binds.
+tuned_deep <- function(object, seen) {
+  if (object$noise == "network" || !sum(seen$count)) {
+    return(list(sigma2 = NA_real_, gain = NA_real_, floored = NA_real_))
+  }
   best <- if (object$noise == "shared") sum(seen$error) / sum(seen$count) else
     ifelse(seen$count > 0, seen$error / seen$count, unname(object$sigma2))
   sigma2 <- pmax(best, object$sigma2_min)
   if (length(sigma2) > 1) names(sigma2) <- object$features
-  fit <- vae_at_noise(object, sigma2, if (is.null(newdata)) seen else both[[2]])
-  fit$floored <- sum(rep_len(best < object$sigma2_min, length(seen$count)) * seen$count) /
+  floored <- sum(rep_len(best < object$sigma2_min, length(seen$count)) * seen$count) /
     sum(seen$count)
-  new_tuned(sigma2, seen$elbo + gain_of_noise(object, sigma2, seen), object, seen$elbo, fit)
+  list(sigma2 = sigma2, gain = gain_of_noise(object, sigma2, seen), floored = floored)
 }
 
 # Of rows: squared error expected over q and observed cells of each feature, sums over the

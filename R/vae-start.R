@@ -126,15 +126,18 @@ training_advice <- function(fit) {
   }
 }
 
-# How many nats the ELBO is below the likelihood of the linear model, beyond what the
-# sampling of z explains: the estimate from one z has a variance of about k / 2. 0 where it
-# is not below, or that likelihood is not known.
+# How many nats the ELBO is below the likelihood of the linear model, beyond what chance
+# explains, see allowance_of(): the estimate from one z has a variance of about k / 2. 0 where it is not below, or that likelihood is not known.
 elbo_shortfall <- function(fit) {
   loglik <- fit$linear$loglik
   if (is.null(loglik) || is.na(loglik) || !is.finite(fit$elbo)) return(0)
   short <- loglik - fit$elbo
-  if (short > 3 * sqrt(fit$k / (2 * fit$n * final_samples(fit$n)))) short else 0
+  idle <- sum(fit$kl_dimensions < 0.01)
+  if (short > allowance_of(fit, idle, elbo_error(fit))) short else 0
 }
+
+# What the sampling of z may do to the ELBO.
+elbo_error <- function(fit) 3 * sqrt(fit$k / (2 * fit$n * final_samples(fit$n)))
 
 # How much the ELBO of the steps (or, where there are such, of the validation data) rose
 # over the last tenth of the epochs, by a line through these; 0 where that is no more than
@@ -150,7 +153,7 @@ elbo_rise <- function(fit) {
   error <- last - mean(last) - slope * epoch
   se <- sqrt(sum(error^2) / (length(last) - 2) / sum(epoch^2))
   rise <- slope * length(last)
-  if (slope > 3 * se && rise > max(0.01, 1e-4 * abs(fit$elbo))) rise else 0
+  if (slope > 3 * se && rise > max(0.01, 1e-4 * abs(fit$elbo), na.rm = TRUE)) rise else 0
 }
 
 shortfall_cause <- function(fit, rise) {

@@ -260,6 +260,34 @@ static void an_epoch_is_what_it_should_be(void)
   }
 }
 
+/* Parameters in the range stay, bit for bit; those around it make their first step as if
+ * none were frozen, as their gradient is that at the same parameters. */
+static void frozen_parameters_stay(void)
+{
+  test_seed(12);
+  for (int kind = 0; kind < 4; kind++) {
+    vae_shape s = usual_shape(kind);
+    problem q = new_problem(&s, &(recipe) {20, 2, kind / 2, 0, 1.0, 0.0, -20.0});
+    vae_training set = training_of(&q, q.data.n), part = set;
+    set.climb.kind = part.climb.kind = (enum optimiser_kind) (kind % 2);
+    part.frozen_from = q.net.size / 3;
+    part.frozen_to = q.net.size - (kind < 2 ? 0 : 2);
+    climber a = start_at(q.net.size, q.theta), b = copy_climber(&a);
+    vae_progress p;
+    CHECK(run_epoch(&q, &set, 1, &a, &p) == ELBO_OK && p.step == 1);
+    double norm = p.gradient_norm;
+    CHECK(run_epoch(&q, &part, 1, &b, &p) == ELBO_OK && p.gradient_norm < norm);
+    size_t from = part.frozen_from, to = part.frozen_to;
+    CHECK(same_reals(to - from, b.theta + from, q.theta + from));
+    CHECK(!same_reals(to - from, a.theta + from, q.theta + from));
+    CHECK(same_reals(from, a.theta, b.theta) && !same_reals(from, a.theta, q.theta));
+    CHECK(same_reals(q.net.size - to, a.theta + to, b.theta + to));
+    drop_climber(&a);
+    drop_climber(&b);
+    drop_problem(&q);
+  }
+}
+
 /* ---- what does not matter ---------------------------------------------- */
 
 /* Copies go on as the first; other epochs, keys and states come out differently. */
@@ -909,7 +937,8 @@ static void fingerprints_tell_numbers_apart(void)
   CHECK(vae_fingerprint(sizeof x, bytes) == plain);
 }
 
-TEST_MAIN(an_epoch_is_its_batches, an_epoch_is_what_it_should_be, the_state_is_all_there_is,
+TEST_MAIN(an_epoch_is_its_batches, an_epoch_is_what_it_should_be, frozen_parameters_stay,
+          the_state_is_all_there_is,
           threads_change_no_bit, s2_becomes_the_mean_squared_error,
           s2_goes_a_share_of_the_way, s2_below_the_floor_counts_as_the_floor,
           noise_by_the_decoder_is_learned_by_its_gradient,

@@ -83,6 +83,8 @@ int vae_epoch(const vae_net *net, const vae_data *data, uint32_t epoch,
     vae_terms terms = vae_gradient(net, state->theta, &batch, &set->model, kl_j, gradient,
                                    set->follow > 0.0 ? misfit : NULL, rest, more);
     if (set->follow > 0.0) follow_noise(net, set, misfit, gradient, state->theta);
+    memset(gradient + set->frozen_from, 0,
+           (set->frozen_to - set->frozen_from) * sizeof *gradient);
     if (set->decay > 0.0)
       vae_decay(net, (real) (1.0 - set->climb.rate * set->decay), state->theta);
     double norm = optimiser_climb(&set->climb, set->model.plan, net->size, gradient, state,

@@ -19,6 +19,8 @@ typedef struct {
                                  the mean squared error of the batch, its optimum in closed
                                  form (Rybkin, Daniilidis and Levine 2021), `fixed_noise` or
                                  not; 0: by its gradient, as ever where a decoder gives it */
+  size_t frozen_from, frozen_to;   /* the gradient by these parameters, from the first to
+                                 before the last, counts as 0: none where both are 0 */
   size_t batch;               /* observations a step */
   rng_key key;
   void (*poll)(void);         /* called before each batch, or NULL; may jump away */

@@ -388,7 +388,8 @@ table <- list(
     bad = list(newdata = no_newdata,
                eps = c(no_number, list(`NULL` = NULL, zero = 0, negative = -1)),
                delta = c(no_number, list(`NULL` = NULL, one = 1, more = 2, negative = -1)),
-               condition = any_condition, samples = c(no_count, list(`NULL` = NULL, zero = 0)))
+               condition = any_condition, samples = c(no_count, list(`NULL` = NULL, zero = 0)),
+               encoder_epochs = c(no_count, list(`NULL` = NULL)))
   ),
   tune_sigma2.vae = list(
     call = "tune_sigma2", with = list(object = deep),

@@ -271,7 +271,8 @@ test_that("posterior collapse takes other limits and axes", {
   collapse <- posterior_collapse(fits$partly)
   expect_draws(plot(collapse, xlim = c(1e-9, 1e3), ylim = c(20, 40), main = "Title"), collapse)
   expect_draws(plot(collapse, log = "", xlim = c(0, 5), xaxt = "n"), collapse)
-  expect_draws(plot(posterior_collapse(ppca(flowers, 2))), posterior_collapse(ppca(flowers, 2)))
+  own <- posterior_collapse(ppca(flowers, 2))
+  expect_draws(plot(own), own)
 })
 
 test_that("steps are cut at the limits", {

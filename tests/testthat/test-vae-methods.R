@@ -59,12 +59,15 @@ test_that("every kind of data gives the same", {
 })
 
 test_that("data of the fit are found by the call", {
-  for (method in list(predict, posterior, residuals, posterior_collapse, tune_sigma2)) {
+  # without data the ELBO is the one that the fit shows
+  dimensions_of <- function(...) posterior_collapse(...)$dimensions
+  for (method in list(predict, posterior, residuals, dimensions_of, tune_sigma2)) {
     set.seed(1)
     found <- method(fit)
     set.seed(1)
     expect_equal(found, method(fit, x))
   }
+  expect_identical(posterior_collapse(fit)$elbo, fit$elbo)
   expect_identical(fitted(fit), predict(fit, x, "reconstruction"))
   elsewhere <- function() {
     y <- x
