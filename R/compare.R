@@ -244,7 +244,7 @@ compared_terms.vae <- function(object, data, samples, weighted) {
   code <- condition_code(object, data$condition, nrow(data$x))
   data$floats <- vae_floats(data$x, code, NULL, object$shift, object$unit,
                             unname(object$mean), "newdata")
-  if (data$own) check_found(object, data$floats, FALSE, "newdata")
+  if (data$own) check_found(object, object$fingerprint, data$floats, FALSE, "newdata")
   seen <- observe_vae(object, data, samples)
   jacobian <- transform_log_jacobian(object$transform, data$x)
   elbo <- seen$reconstruction - seen$kl + jacobian

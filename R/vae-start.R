@@ -144,7 +144,7 @@ elbo_error <- function(fit) 3 * sqrt(fit$k / (2 * fit$n * final_samples(fit$n)))
 # chance or less than a thousandth of the ELBO's spread.
 elbo_rise <- function(fit) {
   history <- fit$history
-  if (!is.null(fit$search) || !is.finite(fit$elbo)) return(0)
+  if (!is.null(fit$search) || !isTRUE(is.finite(fit$elbo))) return(0)
   y <- if (is.null(history$validation)) history$elbo else history$validation
   last <- utils::tail(y, max(5, ceiling(length(y) / 10)))
   if (length(y) < 5 || !all(is.finite(last))) return(0)

@@ -379,7 +379,7 @@ vae_problem <- function(raw, asked, condition, validation, control, resume, term
   problem
 }
 
-# prepare_data() with u the power of two next to the root mean square deviation, of all
+# prepare_data() with u the power of two at or below the root mean square deviation, of all
 # features or, where each has a noise variance of its own, of each: networks see numbers
 # of the order of 1.
 network_units <- function(data, rows, noise) {
@@ -389,7 +389,7 @@ network_units <- function(data, rows, noise) {
     mean_square <- ifelse(squares > 0, squares / data$count, mean_square)
   }
   if (all(mean_square == 0)) return(data)
-  factor <- 2^round(log2(mean_square) / 2)
+  factor <- 2^floor(log2(mean_square) / 2)
   data$u <- data$u * factor
   data$unit <- data$unit / factor
   data
