@@ -687,16 +687,29 @@ evaluate_vae <- function(problem, theta, data, key, samples = 1L) {
 # The noise variance of weights theta, one number or one a feature.
 noise_of <- function(problem, theta, mean_s2) {
   if (problem$asked$noise == "network") return(mean_s2 * max(problem$u)^2)
-  l <- problem$layout[problem$layout$name == "log_sigma2", ]
-  at <- 4 * l$offset + seq_len(4 * l$size)
-  pmax(exp(.Call(C_as_double, theta[at])), problem$floor) * problem$u^2
+  log_s2 <- .Call(C_as_double, theta[noise_bytes(problem$layout)])
+  pmax(exp(log_s2), problem$floor) * problem$u^2
+}
+
+# Where the log of the noise variance is in the weights as raw floats.
+noise_bytes <- function(layout) {
+  l <- layout[layout$name == "log_sigma2", ]
+  4 * l$offset + seq_len(4 * l$size)
 }
 
 # Weights theta (raw floats) with another noise variance, likewise in core units.
 set_noise <- function(object, theta, s2) {
-  l <- object$layout[object$layout$name == "log_sigma2", ]
-  theta[4 * l$offset + seq_len(4 * l$size)] <- .Call(C_as_float, log(unname(s2)))
+  theta[noise_bytes(object$layout)] <- .Call(C_as_float, log(unname(s2)))
   theta
+}
+
+# The share of the observed cells where the least noise variance binds. A gradient takes
+# log s2 below its floor, which the core counts (`raised`); the closed form ends there.
+floored_share <- function(problem, theta, raised) {
+  if (problem$asked$noise == "network") return(raised)
+  log_s2 <- .Call(C_as_double, theta[noise_bytes(problem$layout)])
+  low <- log_s2 <= .Call(C_as_double, .Call(C_as_float, log(problem$floor)))
+  sum(low * problem$count) / sum(problem$count)
 }
 
 # The fit as it is after an epoch, with the terms that the epoch met.
@@ -778,7 +791,8 @@ finish_vae <- function(problem, run) {
   out <- run$evaluated
   run$terms <- if (is.null(out)) terms_of_epoch(problem, run$history, run$best_epoch) else
     list(reconstruction = out$terms$reconstruction + problem$units,
-         kl = out$terms$kl, s2 = out$terms$s2, floored = out$terms$floored,
+         kl = out$terms$kl, s2 = out$terms$s2,
+         floored = floored_share(problem, run$theta, out$terms$floored),
          kl_dimensions = out$kl_dimensions, jacobian = jacobian_of(problem, out$terms))
   fit <- new_vae(problem, run)
   fit$validation_sigma2 <- validation_noise(problem, fit)
