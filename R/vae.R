@@ -687,19 +687,19 @@ evaluate_vae <- function(problem, theta, data, key, samples = 1L) {
 # The noise variance of weights theta, one number or one a feature.
 noise_of <- function(problem, theta, mean_s2) {
   if (problem$asked$noise == "network") return(mean_s2 * max(problem$u)^2)
-  pmax(exp(log_noise(problem, theta)), problem$floor) * problem$u^2
+  log_s2 <- .Call(C_as_double, theta[noise_bytes(problem$layout)])
+  pmax(exp(log_s2), problem$floor) * problem$u^2
 }
 
-# log s2 of weights theta, where it is a vector of theirs.
-log_noise <- function(problem, theta) {
-  l <- problem$layout[problem$layout$name == "log_sigma2", ]
-  .Call(C_as_double, theta[4 * l$offset + seq_len(4 * l$size)])
+# Where the log of the noise variance is in the weights as raw floats.
+noise_bytes <- function(layout) {
+  l <- layout[layout$name == "log_sigma2", ]
+  4 * l$offset + seq_len(4 * l$size)
 }
 
 # Weights theta (raw floats) with another noise variance, likewise in core units.
 set_noise <- function(object, theta, s2) {
-  l <- object$layout[object$layout$name == "log_sigma2", ]
-  theta[4 * l$offset + seq_len(4 * l$size)] <- .Call(C_as_float, log(unname(s2)))
+  theta[noise_bytes(object$layout)] <- .Call(C_as_float, log(unname(s2)))
   theta
 }
 

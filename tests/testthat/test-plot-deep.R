@@ -28,6 +28,7 @@ fits <- list(
   two = small(flowers, 2, epochs = 30),
   one = small(iris[1:4], 1, validation = 0.2),
   first = small(flowers, 2, epochs = 1),
+  random = small(flowers, 2, start = "random"),
   long = small(flowers, 3, epochs = 250, batch_size = 150),
   given = small(flowers, 2, condition = iris$Species, epochs = 10),
   numbers = small(flowers, 2, condition = iris$Petal.Width),
@@ -55,14 +56,20 @@ pass <- function(h, layers) {
   unname(h)
 }
 
+# With a head's map beside the hidden layers.
+pass_beside <- function(input, layers, head) {
+  out <- pass(input, c(layers, list(head)))
+  if (is.null(head$linear)) out else out + unname(input %*% t(head$linear))
+}
+
 encoded <- function(fit, x, code = NULL) {
   w <- coef(fit)
-  pass(cbind(unname(x), code), c(w$encoder, list(w$mean)))
+  pass_beside(cbind(unname(x), code), w$encoder, w$mean)
 }
 
 decoded <- function(fit, z, code = NULL) {
   w <- coef(fit)
-  pass(cbind(z, code), c(w$decoder, list(w$output)))
+  pass_beside(cbind(z, code), w$decoder, w$output)
 }
 
 # The arguments of plot(), with some changed, as *_data() functions have them.

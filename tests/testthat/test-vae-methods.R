@@ -97,31 +97,43 @@ test_that("data of the fit are found by the call", {
   expect_null(fit$x)
 })
 
-test_that("rows that were held out are left out", {
+test_that("what rows have is of all, and the ELBO of those trained on", {
   out <- held$held_out
   expect_length(out, 15)
-  expect_identical(predict(held), predict(held, x[-out, ]))
-  expect_identical(fitted(held), predict(held, x[-out, ], "reconstruction"))
-  expect_identical(residuals(held), residuals(held, x[-out, ]))
-  expect_identical(posterior(held), posterior(held, x[-out, ]))
-  expect_identical(rownames(predict(held)), rownames(x)[-out])
+  expect_identical(predict(held), predict(held, x))
+  expect_identical(fitted(held), predict(held, x, "reconstruction"))
+  expect_identical(residuals(held), residuals(held, x))
+  expect_identical(posterior(held), posterior(held, x))
+  expect_identical(rownames(predict(held)), rownames(x))
   expect_identical(nobs(held), 45L)
-  set.seed(1)
-  rows <- elbo(held, by = "observation")
-  set.seed(1)
-  expect_identical(rows, elbo(held, x[-out, ], by = "observation"))
+  for (method in list(function(...) elbo(held, ..., by = "observation"),
+                      function(...) elbo(held, ..., samples = 2), function(...)
+                        posterior_collapse(held, ...), function(...) tune_sigma2(held, ...),
+                      function(...) logLik(held, ..., samples = 5))) {
+    set.seed(1)
+    found <- method()
+    set.seed(1)
+    expect_equal(found, method(newdata = x[-out, ]))
+  }
   # and so is their condition
   out <- held_label$held_out
-  expect_identical(predict(held_label),
-                   predict(held_label, x[-out, ], condition = species[-out]))
+  expect_identical(predict(held_label), predict(held_label, x, condition = species))
+  set.seed(1)
+  rows <- elbo(held_label, by = "observation")
+  set.seed(1)
+  expect_identical(rows, elbo(held_label, x[-out, ], by = "observation",
+                              condition = species[-out]))
   numbers <- vae(frame, 2, encoder = 6, condition = given, validation = 0.25, keep_data = TRUE,
                  control = settings(2))
-  out <- numbers$held_out
-  expect_identical(predict(numbers), predict(numbers, x[-out, ], condition = given[-out, ]))
+  expect_identical(predict(numbers), predict(numbers, x, condition = given))
   skip_if_not_installed("Matrix")
   sparse <- sparse_of(round(x))
   of_sparse <- vae(sparse, 2, encoder = 6, validation = 0.25, control = settings(2))
-  expect_equal(predict(of_sparse), predict(of_sparse, sparse[-of_sparse$held_out, ]))
+  expect_equal(predict(of_sparse), predict(of_sparse, sparse))
+  set.seed(1)
+  rows <- elbo(of_sparse, by = "observation")
+  set.seed(1)
+  expect_equal(rows, elbo(of_sparse, sparse[-of_sparse$held_out, ], by = "observation"))
 })
 
 test_that("data that do not fit are refused", {
@@ -199,8 +211,7 @@ test_that("a condition that was kept is found", {
     vae(y, 2, encoder = 6, condition = labels, validation = 0.25, keep_data = TRUE,
         control = settings(2))
   })()
-  out <- kept$held_out
-  expect_identical(predict(kept), predict(kept, x[-out, ], condition = species[-out]))
+  expect_identical(predict(kept), predict(kept, x, condition = species))
   expect_identical(update(kept, epochs = 3)$iterations, 3L)
   expect_error(update(kept, epochs = 3, control = settings()), "`epochs` must be set in `control`",
                class = "elbo_error")
@@ -314,6 +325,9 @@ test_that("samples that come in blocks are pooled as if they had come together",
 })
 
 test_that("weighted bounds rise with samples", {
+  # Of the linear start q is nearly the posterior, and the weights nearly equal.
+  set.seed(1)
+  fit <- vae(x, 2, encoder = 6, activation = "tanh", start = "random", control = settings())
   set.seed(1)
   bounds <- vapply(c(1, 5, 25, 125), function(samples) {
     elbo(fit, x[rep(1:n, 10), ], samples = samples, weighted = TRUE)[["weighted"]]
@@ -683,9 +697,10 @@ test_that("a fit prints in a screenful", {
   said <- capture.output(expect_invisible(print(fit)))
   expect_lte(length(said), 12)
   expect_identical(said[1], "Deep Gaussian VAE: 60 observations, 5 features, k = 2")
-  # encoder 6 (5+1), heads 2 x 2 (6+1), decoder 6 (2+1), output 5 (6+1), sigma2
-  expect_identical(said[2], "Encoder: 6 tanh; decoder: 6 tanh; 118 parameters")
-  expect_identical(said[3], "Trained by Adam, 6 epochs")
+  # encoder 6 (5+1), heads 2 x 2 (6+1), map 2 5, decoder 6 (2+1), output 5 (6+1), map 5 2,
+  # sigma2
+  expect_identical(said[2], "Encoder: 6 tanh; decoder: 6 tanh; 138 parameters")
+  expect_identical(said[3], "Trained by Adam, 6 epochs of batches of 10, 36 steps")
   expect_identical(said[4], paste("Noise variance sigma2:", format(fit$sigma2, digits = 4)))
   expect_identical(said[5], sprintf(
     "ELBO: %s nats per observation = %s reconstruction - %s KL", format(fit$elbo, digits = 7),
@@ -705,7 +720,7 @@ test_that("a fit prints in a screenful", {
                learn_sigma2 = FALSE, control = train_control(epochs = 1, learning_rate = 1e-6))
   # heads 2 x 2 (5+1), output 5 (2+1); sigma2 is not trained
   expect_output(print(shown), "Encoder: linear; decoder: linear; 39 parameters", fixed = TRUE)
-  expect_output(print(shown), "Trained by SGD, 1 epoch\n", fixed = TRUE)
+  expect_output(print(shown), "Trained by SGD, 1 epoch of the full batch, 1 steps\n", fixed = TRUE)
   expect_output(print(shown), "Noise variance sigma2: 2 (fixed)", fixed = TRUE)
   expect_output(print(shown), "Weight of the KL, beta: 0.5", fixed = TRUE)
 })
@@ -713,12 +728,18 @@ test_that("a fit prints in a screenful", {
 test_that("a summary has the layers and the dimensions", {
   s <- summary(fit)
   expect_s3_class(s, "summary.vae")
-  expect_identical(s$layers$layer, c("encoder1", "mean", "log_variance", "decoder1", "output",
-                                     "log_sigma2"))
-  expect_equal(s$layers$parameters, c(36, 14, 14, 18, 35, 1))
-  expect_equal(s$layers$inputs, c(5, 6, 6, 2, 6, 0))
-  expect_equal(s$layers$outputs, c(6, 2, 2, 6, 5, 1))
-  expect_identical(s$layers$activation[c(1, 4)], c("tanh", "tanh"))
+  expect_identical(s$layers$layer, c("encoder1", "mean", "mean_linear", "log_variance",
+                                     "decoder1", "output", "output_linear", "log_sigma2"))
+  expect_equal(s$layers$parameters, c(36, 14, 10, 14, 18, 35, 10, 1))
+  expect_equal(s$layers$inputs, c(5, 6, 5, 6, 2, 6, 2, 0))
+  expect_equal(s$layers$outputs, c(6, 2, 2, 2, 6, 5, 5, 1))
+  expect_identical(s$layers$activation[c(1, 3, 5, 7)], c("tanh", "identity", "tanh", "identity"))
+  set.seed(1)
+  random <- summary(vae(x, 2, encoder = 6, activation = "tanh", start = "random",
+                        control = settings(1)))
+  expect_identical(random$layers$layer, c("encoder1", "mean", "log_variance", "decoder1",
+                                          "output", "log_sigma2"))
+  expect_equal(random$layers$parameters, c(36, 14, 14, 18, 35, 1))
   expect_identical(s$dimensions$kl, unname(fit$kl_dimensions))
   expect_identical(row.names(s$dimensions), c("z1", "z2"))
   expect_null(s$fit$theta)
@@ -818,18 +839,28 @@ test_that("a row far from all others has finite terms, and a variance within its
   expect_true(all(is.finite(as.matrix(posterior_collapse(fit, far)$dimensions))))
 })
 
-test_that("a condition is of the rows that were trained on, or of all", {
+test_that("a condition is of all rows, or for the ELBO of those trained on", {
   set.seed(1)
   kinds <- iris$Species
   fit <- vae(iris[1:4], 2, encoder = 4, condition = kinds, validation = 0.2,
              control = train_control(epochs = 2, batch_size = 30))
   expected <- predict(fit)
-  expect_identical(nrow(expected), 120L)
+  expect_identical(nrow(expected), 150L)
   expect_identical(predict(fit, condition = kinds), expected)
-  expect_identical(predict(fit, condition = kinds[-fit$held_out]), expected)
-  expect_identical(fitted(fit), predict(fit, type = "reconstruction",
-                                        condition = kinds[-fit$held_out]))
-  expect_error(predict(fit, condition = kinds[1:97]),
+  expect_identical(fitted(fit), predict(fit, type = "reconstruction", condition = kinds))
+  for (size in c(97, 120)) {
+    expect_error(predict(fit, condition = kinds[seq_len(size)]),
+                 sprintf("`condition` must have a value for each of the 150 rows, not %d", size),
+                 class = "elbo_error")
+  }
+  terms <- function(...) {
+    set.seed(2)
+    elbo(fit, by = "observation", ...)
+  }
+  expect_identical(nrow(terms()), 120L)
+  expect_identical(terms(condition = kinds), terms())
+  expect_identical(terms(condition = kinds[-fit$held_out]), terms())
+  expect_error(terms(condition = kinds[1:97]),
                "each of the 120 rows, or of the 150 in all, not 97", class = "elbo_error")
 })
 
@@ -860,8 +891,7 @@ test_that("more samples make rate and distortion, and the tuned variance, less n
   decoder <- coef(fit)
   errors <- replicate(2000, {
     h <- z$mean + sqrt(z$variance) * rnorm(300)
-    for (l in decoder$decoder) h <- pmax(h %*% t(l$weights) + rep(l$bias, each = 150), 0)
-    mean((flowers - h %*% t(decoder$output$weights) - rep(decoder$output$bias, each = 150))^2)
+    mean((flowers - reference_decode(decoder, h)$mean)^2)
   })
   expect_equal(tuned(1000), mean(errors), tolerance = 0.01)
 })

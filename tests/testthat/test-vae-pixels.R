@@ -17,16 +17,16 @@ pixels[1, ] <- 0
 pixels[p, ] <- 255
 shape <- list(p = p, k = 1L, c = 0L, encoder = integer(), encoder_activation = integer(),
               decoder = integer(), decoder_activation = integer(), shared_d = FALSE,
-              noise = 0L, fixed_noise = FALSE)
+              linear = FALSE, noise = 0L, fixed_noise = FALSE)
 theta <- floats(c(numeric(p + 1), numeric(p + 1), numeric(p), bias, log(s2)))
 given <- function(x = pixels) {
   list(n = n, x = floats(x), fill = if (anyNA(x)) floats(numeric(p)), condition = raw(),
        pixels = list(alpha = alpha, levels = 256L, mu = floats(mu), unit = floats(unit)))
 }
 settings <- function(key = 1:2, threads = 1L, batch = 7L) {
-  list(beta = 1, free_bits = 0, floor = -20, samples = 1L, batch = batch, key = key,
-       threads = threads, optimiser = 0L, learning_rate = 0, momentum = 0, clip = Inf,
-       weight_decay = 0)
+  list(beta = 1, free_bits = 0, floor = -20, square = 1, samples = 1L, batch = batch,
+       key = key, threads = threads, optimiser = 0L, learning_rate = 0, momentum = 0,
+       clip = Inf, warm = 0, weight_decay = 0, follow = 0)
 }
 evaluate <- function(data = given(), epoch = 1L, ...) {
   .Call(C_vae_evaluate, shape, data, theta, epoch, settings(...))
