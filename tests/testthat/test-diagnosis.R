@@ -129,10 +129,14 @@ test_that("dimensions that the data do not have are surplus", {
   found <- posterior_collapse(linear_vae(x, 4, sigma2 = 1.05, learn_sigma2 = FALSE))
   expect_identical(found$verdict, "surplus")
   expect_match(found$remedy, "the data have 2 directions")
-  deep <- verdict_of(train(k = 8, start = "random", epochs = 600, learning_rate = 0.01))
+  set.seed(1)
+  deep <- posterior_collapse(vae(x, 4, encoder = 8, epochs = 3, learning_rate = 1e-6), x)
   expect_identical(deep$verdict, "surplus")
-  expect_gte(deep$evidence$collapsed, 3)
-  expect_match(deep$remedy, "encoder_epochs = 20")
+  expect_identical(deep$evidence$collapsed, 2L)
+  # a fit that has not come so far does not say so, but how to find out
+  poor <- verdict_of(train(k = 8, start = "random", epochs = 600, learning_rate = 0.01))
+  expect_identical(poor$verdict, "unexplained")
+  expect_match(poor$remedy, "encoder_epochs = 20", fixed = TRUE)
 })
 
 test_that("an encoder that lags is found by training it alone", {
@@ -161,7 +165,9 @@ test_that("an encoder that lags is found by training it alone", {
 test_that("where the theory is silent the rest is said all the same", {
   holes <- sound
   holes[cbind(1:50, rep(1:10, 5))] <- NA
-  for (fit in list(train(x = holes), train(noise = "feature"),
+  # the encoder, which sees the mean in the place of a missing cell, takes longer to be good
+  for (fit in list(train(x = holes, epochs = 500, learning_rate = schedule_cosine(500, 0.01)),
+                   train(noise = "feature"),
                    train(noise = "network"),
                    train(condition = factor(rep(1:2, 100))))) {
     set.seed(1)
@@ -323,7 +329,7 @@ test_that("evidence comes from the fit", {
   expect_identical(e$kl_warm, max(fit$history$kl[5:9]))
   expect_identical(e[c("n", "p", "k", "steps", "epochs", "start", "beta")],
                    list(n = 200L, p = 12L, k = 4L, steps = 80, epochs = 20, start = "random", beta = 1))
-  expect_equal(e$allowance, 3 * sqrt(4 / 400) + e$collapsed * 12 / 200)
+  expect_equal(e$allowance, 3 * sqrt(4 / (2 * 200 * 50)) + e$collapsed * 12 / 200)
   expect_true(is.na(verdict_of(train(epochs = 5))$evidence$kl_warm))
   # not over yet, or not rising
   expect_true(is.na(verdict_of(train(epochs = 5, beta = schedule_warmup(10)))$evidence$kl_warm))

@@ -108,7 +108,7 @@ test_that("what rows have is of all, and the ELBO of those trained on", {
   expect_identical(nobs(held), 45L)
   for (method in list(function(...) elbo(held, ..., by = "observation"),
                       function(...) elbo(held, ..., samples = 2), function(...)
-                        posterior_collapse(held, ...), function(...) tune_sigma2(held, ...),
+                        posterior_collapse(held, ...)$dimensions, function(...) tune_sigma2(held, ...),
                       function(...) logLik(held, ..., samples = 5))) {
     set.seed(1)
     found <- method()
@@ -720,7 +720,7 @@ test_that("a fit prints in a screenful", {
                learn_sigma2 = FALSE, control = train_control(epochs = 1, learning_rate = 1e-6))
   # heads 2 x 2 (5+1), output 5 (2+1); sigma2 is not trained
   expect_output(print(shown), "Encoder: linear; decoder: linear; 39 parameters", fixed = TRUE)
-  expect_output(print(shown), "Trained by SGD, 1 epoch of the full batch, 1 steps\n", fixed = TRUE)
+  expect_output(print(shown), "Trained by SGD, 1 epoch of the full batch, 1 step\n", fixed = TRUE)
   expect_output(print(shown), "Noise variance sigma2: 2 (fixed)", fixed = TRUE)
   expect_output(print(shown), "Weight of the KL, beta: 0.5", fixed = TRUE)
 })
