@@ -34,8 +34,8 @@
 #'
 #' **Verdict.** The yardstick is pPCA with the same k, which every VAE contains. The ELBO
 #' counts as below its log-likelihood where it is so by more than the sampling of z
-#' does, and more than the p parameters of each direction that the model does without gain
-#' by chance, 1 / n nats each. The first of these that holds is the verdict:
+#' does and the p parameters of each direction that the model does without gain
+#' by chance, 1 / n nats each, and a twentieth of pPCA's KL. The first of these that holds is the verdict:
 #' \describe{
 #'   \item{units}{losses were averaged instead of summed, or units changed: `beta` is p or 1 / p
 #'     within a quarter; or a fixed `sigma2` is, within a factor of 2, 255^2 times or that part
@@ -89,7 +89,7 @@
 #'     data of the fit.}
 #'   \item{tuned}{list of the `sigma2` that suits the representation best, see
 #'     [tune_sigma2()], and what it would `gain`.}
-#'   \item{linear}{list of `k`, `elbo` and `sigma2` of pPCA, for the data of the fit.}
+#'   \item{linear}{list of `k`, `elbo`, `sigma2` and `kl` of pPCA, for the data of the fit.}
 #'   \item{carried}{list of `count`, how many of all eigenvalues exceed beta sigma2, and `least`,
 #'     `TRUE` where not all are known and there may be more.}
 #'   \item{encoder}{what a better encoder would `gain`, and its `kl`, where that is known.}
@@ -140,7 +140,7 @@ check_collapse <- function(eps, delta) {
 
 # `seen`: what was measured. q, means and variances (n x k) of q(z_j | x); terms, of the
 # ELBO; values and trace, of the covariance of the data, on the scale of sigma2; tuned,
-# list(sigma2, gain); linear, list(k, elbo, sigma2) of pPCA; gap; encoder, what it gains
+# list(sigma2, gain); linear, list(k, elbo, sigma2, kl) of pPCA; gap; encoder, what it gains
 # where it alone is trained, or NULL; weighted, the importance-weighted bound, or NULL; eps
 # and delta.
 collapse_result <- function(object, seen) {
@@ -221,13 +221,14 @@ theory_of <- function(object) {
 # ---- the linear yardstick ------------------------------------------------
 
 # pPCA with the k of a linear model, or with the most that leave noise: list(k, elbo,
-# sigma2), its log-likelihood per observation on the scale of the data. Known without data
+# sigma2, kl), `elbo` its log-likelihood per observation on the scale of the data. Known without data
 # where they are complete, or where the fit is that model.
 linear_yardstick <- function(object) {
-  unknown <- list(k = object$k, elbo = NA_real_, sigma2 = NA_real_)
+  unknown <- list(k = object$k, elbo = NA_real_, sigma2 = NA_real_, kl = NA_real_)
   if (!is_complete(object)) {
     if (object$fixed || isTRUE(object$tuned)) return(unknown)
-    return(list(k = object$k, elbo = object$loglik / object$n, sigma2 = object$sigma2))
+    return(list(k = object$k, elbo = object$loglik / object$n, sigma2 = object$sigma2,
+                kl = linear_kl(object$values[seq_len(object$k)], object$sigma2)))
   }
   lambda <- utils::head(object$values, object$k)
   rest <- object$trace - cumsum(lambda)
@@ -239,14 +240,19 @@ linear_yardstick <- function(object) {
   units <- if (is.null(object$scale)) 0 else sum(log(object$scale))
   elbo <- -0.5 * (object$p * log(2 * pi) + sum(log(lambda)) + (object$p - k) * log(sigma2) +
                     object$p) - units + object$log_jacobian
-  list(k = k, elbo = elbo, sigma2 = sigma2)
+  list(k = k, elbo = elbo, sigma2 = sigma2, kl = linear_kl(lambda, sigma2))
 }
+
+# sum_j 1/2 log(lambda_j / sigma2).
+linear_kl <- function(lambda, sigma2) sum(0.5 * log(pmax(lambda, sigma2) / sigma2))
 
 # Of the fit of a vae(), which knows it; `elbo` is that of the rows trained on.
 deep_yardstick <- function(object) {
   known <- function(x) if (is.null(x)) NA_real_ else x
   list(k = known(object$linear$k), elbo = known(object$linear$loglik),
-       sigma2 = known(object$linear$sigma2))
+       sigma2 = known(object$linear$sigma2),
+       kl = if (is.null(object$linear)) NA_real_ else
+         linear_kl(object$linear$values[seq_len(object$linear$k)], object$linear$sigma2))
 }
 
 # ---- the encoder at its best ---------------------------------------------

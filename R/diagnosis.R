@@ -45,7 +45,7 @@ evidence_of <- function(object, found, trace) {
     allowance = allowance_of(object, collapsed, error),
     rise = elbo_rise(object), epochs = as.double(object$iterations), steps = steps_of(object),
     kl = found$rate, kl_warm = warm_kl(object),
-    linear_kl = linear_kl(found$dimensions$eigenvalue, found$linear$sigma2),
+    linear_kl = found$linear$kl,
     encoder_gain = known(found$encoder$gain), encoder_kl = known(found$encoder$kl)
   )
 }
@@ -54,9 +54,6 @@ evidence_of <- function(object, found, trace) {
 # it, and what the p parameters of each direction that pPCA has and the model does not gain
 # by chance, 1 / n each (Akaike 1974).
 allowance_of <- function(object, collapsed, error) error + collapsed * object$p / object$n
-
-# sum_j 1/2 log(lambda_j / sigma2).
-linear_kl <- function(lambda, sigma2) sum(0.5 * log(pmax(lambda, sigma2) / sigma2))
 
 # Steps of gradient ascent; otherwise none where an iteration was cut short.
 steps_of <- function(object) {
@@ -89,7 +86,8 @@ diagnose <- function(e) {
   }
 }
 
-below <- function(e) isTRUE(e$short > e$allowance)
+# Below pPCA by more than chance and a twentieth of what pPCA's dimensions say.
+below <- function(e) isTRUE(e$short > sum(e$allowance, e$linear_kl / 20, na.rm = TRUE))
 
 # Few are one in twenty.
 few_collapsed <- function(e) e$collapsed <= e$k / 20
@@ -258,7 +256,9 @@ RULES <- list(
       paste0("Nothing is wrong: ", if (e$collapsed == 0) "no dimension has collapsed" else
                sprintf("%d of %d dimensions ha%s collapsed", e$collapsed, e$k,
                        if (e$collapsed == 1) "s" else "ve"),
-             if (!is.na(e$short)) ", and the ELBO is not below pPCA's", ".")
+             if (isTRUE(e$short > e$error)) {
+               sprintf(", and the ELBO is no more than %s below pPCA's", nats(e$short))
+             } else if (!is.na(e$short)) ", and the ELBO is not below pPCA's", ".")
     }),
   list(
     verdict = "surplus",
@@ -309,7 +309,7 @@ surplus_remedy <- function(e) {
     paste(c(sprintf("Nothing is wrong that the ELBO shows: the model does with %d of %d dimensions%s.",
                     e$k - e$collapsed, e$k,
                     if (is.na(e$short)) "" else if (e$short < 0) " better than pPCA with all" else
-                      " as well as pPCA with all, but for what chance gives"),
+                      sprintf(" nearly as well as pPCA with all, %s less", nats(e$short))),
             find_out(e)), collapse = " ")
   }
 }

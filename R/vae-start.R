@@ -127,7 +127,8 @@ training_advice <- function(fit) {
 }
 
 # How many nats the ELBO is below the likelihood of the linear model, beyond what chance
-# explains, see allowance_of(): the estimate from one z has a variance of about k / 2. 0 where it is not below, or that likelihood is not known.
+# explains, see allowance_of(): the estimate from one z has a variance of about k / 2. 0 where
+# it is not below, or that likelihood is not known.
 elbo_shortfall <- function(fit) {
   loglik <- fit$linear$loglik
   if (is.null(loglik) || is.na(loglik) || !is.finite(fit$elbo)) return(0)
@@ -144,7 +145,7 @@ elbo_error <- function(fit) 3 * sqrt(fit$k / (2 * fit$n * final_samples(fit$n)))
 # chance or less than a thousandth of the ELBO's spread.
 elbo_rise <- function(fit) {
   history <- fit$history
-  if (!is.null(fit$search) || !isTRUE(is.finite(fit$elbo))) return(0)
+  if (!is.null(fit$search) || !isTRUE(is.finite(fit$elbo))) return(0)      # pPCA has none
   y <- if (is.null(history$validation)) history$elbo else history$validation
   last <- utils::tail(y, max(5, ceiling(length(y) / 10)))
   if (length(y) < 5 || !all(is.finite(last))) return(0)
