@@ -54,7 +54,7 @@ test_that("defaults of training are as documented", {
   expect_named(control, names(formals(train_control)))
   expect_identical(
     unclass(control)[1:8],
-    list(epochs = 1000L, batch_size = NULL, learning_rate = 1e-3, samples = 1L, tol = 1e-9,
+    list(epochs = NULL, batch_size = NULL, learning_rate = NULL, samples = 1L, tol = 1e-9,
          maxit = 2000L, accelerate = "anderson", rotate = TRUE)
   )
   expect_identical(
@@ -83,8 +83,9 @@ test_that("settings of training are taken as they are, in one type", {
   expect_identical(train_control(accelerate = "sq")$accelerate, "squarem")
   expect_identical(train_control(accelerate = c("anderson", "squarem", "none"))$accelerate,
                    "anderson")
+  expect_identical(train_control(batch_size = Inf)$batch_size, Inf)
   # The elements are there, and NULL, so that they can be taken on by update().
-  expect_true(all(c("batch_size", "patience", "checkpoint", "callback", "threads") %in%
+  expect_true(all(c("epochs", "batch_size", "learning_rate", "patience", "checkpoint", "callback", "threads") %in%
                     names(train_control())))
   expect_identical(do.call(train_control, unclass(control)), control)
 })
@@ -171,12 +172,15 @@ test_that("training settings print in three lines, and invisibly", {
   expect_identical(said, c(
     "Training settings",
     "  em, lbfgs: tol 1e-04, at most 7 iterations; em accelerated by anderson",
-    "  adam, sgd: 1000 epochs of the full batch, learning rate 0.001, 1 sample"
+    "  adam, sgd: epochs by the model, batch size by the model, learning rate by the model, 1 sample"
   ))
   said <- capture.output(print(train_control(accelerate = "none", rotate = FALSE, epochs = 3,
                                              batch_size = 50, samples = 2)))
   expect_match(said[2], "em not accelerated, not rotated", fixed = TRUE)
-  expect_match(said[3], "3 epochs of batches of 50, learning rate 0.001, 2 samples", fixed = TRUE)
+  expect_match(said[3], "epochs 3, batch size 50, learning rate by the model, 2 samples",
+               fixed = TRUE)
   expect_output(print(train_control(learning_rate = c(0.1, 0.05, 0.01))),
                 "learning rate 0.1 to 0.01,", fixed = TRUE)
+  expect_output(print(train_control(learning_rate = 0.001)), "learning rate 0.001,", fixed = TRUE)
+  expect_output(print(train_control(batch_size = Inf)), "batch size all rows,", fixed = TRUE)
 })

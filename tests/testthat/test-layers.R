@@ -57,7 +57,7 @@ test_that("layers can be given in many ways", {
 
 test_that("the number of parameters is that of the layers", {
   # by hand: out (in + 1) each
-  count <- function(...) sum(still(...)$layout$size)
+  count <- function(...) sum(still(..., start = "random")$layout$size)
   expect_equal(count(2, encoder = 5), 5 * 7 + 2 * 6 * 2 + 5 * 3 + 6 * 6 + 1)
   expect_equal(count(2, encoder = c(5, 4), decoder = 3),
                5 * 7 + 4 * 6 + 2 * 5 * 2 + 3 * 3 + 6 * 4 + 1)
@@ -70,9 +70,24 @@ test_that("the number of parameters is that of the layers", {
   labels <- factor(rep(1:5, 10))
   expect_equal(count(2, encoder = 5, condition = labels),
                5 * 12 + 2 * 6 * 2 + 5 * 8 + 6 * 6 + 1)
-  fit <- still(2, encoder = c(5, 4))
-  expect_identical(length(fit$theta), as.integer(4 * sum(fit$layout$size)))
-  expect_equal(fit$layout$offset, cumsum(c(0, fit$layout$size[-8]))[seq_len(nrow(fit$layout))])
+  # the maps beside hidden layers, of k x (p + c) and p x (k + c), where there are such layers
+  labelled <- function(...) still(2, condition = labels, ...)
+  for (widths in list(5, c(5, 4))) {
+    maps <- sum(still(2, encoder = widths)$layout$size) -
+      count(2, encoder = widths)
+    expect_equal(maps, 2 * 6 + 6 * 2)
+    maps <- sum(labelled(encoder = widths)$layout$size) -
+      sum(labelled(encoder = widths, start = "random")$layout$size)
+    expect_equal(maps, 2 * (6 + 5) + 6 * (2 + 5))
+  }
+  expect_equal(sum(still(2, encoder = 5, decoder = integer(0))$layout$size) -
+                 count(2, encoder = 5, decoder = integer(0)), 2 * 6)
+  expect_equal(sum(still(2, encoder = integer(0))$layout$size), count(2, encoder = integer(0)))
+  for (start in c("linear", "random")) {
+    fit <- still(2, encoder = c(5, 4), start = start)
+    expect_identical(length(fit$theta), as.integer(4 * sum(fit$layout$size)))
+    expect_equal(fit$layout$offset, c(0, cumsum(fit$layout$size)[-nrow(fit$layout)]))
+  }
 })
 
 test_that("weights start with the variance of He or of Glorot, biases at zero", {
@@ -81,7 +96,7 @@ test_that("weights start with the variance of He or of Glorot, biases at zero", 
   rectified <- c("relu", "leaky_relu", "elu", "softplus", "gelu", "silu")
   for (activation in names(activation_functions)) {
     set.seed(2)
-    fit <- vae(big, 100, encoder = c(200, 150), activation = activation,
+    fit <- vae(big, 100, encoder = c(200, 150), activation = activation, start = "random",
                control = train_control(epochs = 1, learning_rate = 1e-300))
     theta <- from_floats(fit$theta)
     for (i in seq_len(nrow(fit$layout))) {
@@ -100,7 +115,29 @@ test_that("weights start with the variance of He or of Glorot, biases at zero", 
   expect_gt(ks.test(weights[1:5000] / sqrt(variance), "pnorm")$p.value, 1e-3)
 })
 
-test_that("the output starts at the mean, and z at the prior's variance", {
+test_that("beside the linear maps hidden layers start as they do without, and their heads at zero", {
+  set.seed(1)
+  big <- matrix(rnorm(400 * 300), 400)
+  fit <- vae(big, 10, encoder = c(200, 150), epochs = 1, learning_rate = 1e-300)
+  theta <- from_floats(fit$theta)
+  weights <- lapply(split(fit$layout, fit$layout$name), function(l) {
+    theta[l$offset + seq_len(l$out * l$into)]
+  })
+  for (name in c("encoder1", "encoder2", "decoder1", "decoder2")) {
+    w <- weights[[name]]
+    into <- fit$layout$into[fit$layout$name == name]
+    expect_lt(abs(mean(w^2) * into / 2 - 1), 5 * sqrt(2 / length(w)))
+  }
+  for (name in c("mean", "log_variance", "output")) {
+    expect_identical(unique(weights[[name]]), 0)
+  }
+  for (name in c("mean_linear", "output_linear")) expect_true(all(weights[[name]] != 0))
+})
+
+test_that("at random the output starts at the mean, and z at the prior's variance", {
+  still <- function(...) {
+    quick_vae(x, ..., start = "random", epochs = 1, learning_rate = 1e-300)
+  }
   fit <- still(2, encoder = 5, center = TRUE)
   expect_equal(coef(fit)$output$bias, colMeans(x), tolerance = 1e-6)
   expect_equal(coef(still(2, encoder = 5, center = 1:6))$output$bias, 1:6, tolerance = 1e-6)

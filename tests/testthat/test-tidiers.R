@@ -335,10 +335,11 @@ test_that("tidy() of a deep VAE gives dimensions, history and layers", {
   layers <- generics::tidy(deep, "layers")
   expect_named(layers, c("layer", "inputs", "outputs", "activation", "parameters"))
   weights <- coef(deep)
-  expect_identical(layers$layer, c("encoder1", "mean", "log_variance", "decoder1", "output",
-                                   "log_sigma2"))
+  expect_identical(layers$layer, c("encoder1", "mean", "mean_linear", "log_variance",
+                                   "decoder1", "output", "output_linear", "log_sigma2"))
   expect_equal(c(layers$outputs[1], layers$inputs[1]), dim(weights$encoder[[1]]$weights))
-  expect_equal(layers$parameters, c(30, 14, 14, 18, 28, 1))
+  # with maps of 2 x 4 and 4 x 2
+  expect_equal(layers$parameters, c(30, 14, 8, 14, 18, 28, 8, 1))
   expect_identical(sum(layers$parameters), deep$df)
 })
 

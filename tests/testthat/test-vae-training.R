@@ -18,11 +18,16 @@ settings <- function(epochs, ...) {
 }
 
 # What a fit may have that its state depends on: arguments of vae() and of its control.
+# From a random start patience lasts for more than a few epochs.
 cases <- list(
   plain = list(list(x, 2, encoder = 6)),
-  share = list(list(x, 2, encoder = 6, validation = 0.3)),
-  patience = list(list(x, 2, encoder = 6, validation = 0.3), list(patience = 3)),
-  patient_without = list(list(x, 2, encoder = 6), list(patience = 2)),
+  share = list(list(x, 2, encoder = 6, start = "random", validation = 0.3)),
+  patience = list(list(x, 2, encoder = 6, start = "random", validation = 0.3),
+                  list(patience = 3)),
+  patient_without = list(list(x, 2, encoder = 6, start = "random", sigma2 = 20),
+                         list(patience = 2)),
+  random = list(list(x, 2, encoder = 6, start = "random", sigma2_update = "optimal")),
+  gradient = list(list(x, 2, encoder = 6, sigma2_update = "gradient")),
   matrix = list(list(x, 2, encoder = 6, validation = others)),
   pixels = list(list(pixels, 2, encoder = 6, transform = logit_pixels())),
   pixels_share = list(list(pixels, 2, encoder = 6, transform = logit_pixels(),
@@ -37,7 +42,7 @@ cases <- list(
   schedules = list(list(x, 2, encoder = 6, beta = schedule_warmup(6), free_bits = 0.1),
                    list(weight_decay = 0.1, samples = 2,
                         learning_rate = schedule_cosine(8, 0.02))),
-  noise = list(list(x, 2, encoder = dense(6, "tanh"), noise = "network", sigma2_min = 0.1)),
+  noise = list(list(x, 2, encoder = dense(6, "tanh"), noise = "network", sigma2_min = 1e-3)),
   feature = list(list(x, 2, encoder = integer(0), noise = "feature", sigma2 = 1:5,
                       latent_variance = "shared")),
   fixed = list(list(x, 2, encoder = 6, sigma2 = 3, learn_sigma2 = FALSE, keep_data = TRUE)),
@@ -55,7 +60,14 @@ control_of <- function(case, epochs, ...) {
 
 run <- function(case, epochs, ...) {
   set.seed(1)
-  do.call(vae, c(case[[1]], list(control = control_of(case, epochs, ...))))
+  without_warmup(do.call(vae, c(case[[1]], list(control = control_of(case, epochs, ...)))))
+}
+
+# `code`, without the warning that a run was shorter than its KL warm-up.
+without_warmup <- function(code) {
+  withCallingHandlers(code, warning = function(w) {
+    if (grepl("was never reached", conditionMessage(w))) invokeRestart("muffleWarning")
+  })
 }
 
 at_once <- lapply(cases, run, epochs = 8)
@@ -81,9 +93,9 @@ with_options <- function(options, code) {
 
 test_that("threads change no bit, for each kernel", {
   digits <- mnist1000$x[1:300, 210:449] / 255
-  train <- function(threads) {
+  train <- function(threads, start = "linear") {
     set.seed(1)
-    vae(digits, 6, encoder = c(48, 24), control = train_control(
+    vae(digits, 6, encoder = c(48, 24), start = start, control = train_control(
       epochs = 3, batch_size = 64, learning_rate = 0.01, threads = threads))
   }
   evaluate <- function(fit, threads) {
@@ -92,7 +104,8 @@ test_that("threads change no bit, for each kernel", {
       elbo(fit, digits, samples = 5, by = "observation", weighted = TRUE)
     })
   }
-  usual <- train(1)
+  # from a random start: from zero Adam steps by the rate whatever the size of a gradient is
+  usual <- train(1, "random")
   for (kernel in list(NULL, "avx2", "portable")) with_options(list(elbo.kernel = kernel), {
     one <- train(1)
     for (threads in 2:3) {
@@ -100,7 +113,7 @@ test_that("threads change no bit, for each kernel", {
       expect_identical(evaluate(one, threads), evaluate(one, 1))
     }
     # kernels round differently, a little
-    expect_equal(coef(one), coef(usual), tolerance = 1e-4)
+    expect_equal(coef(train(1, "random")), coef(usual), tolerance = 1e-4)
   })
 })
 
@@ -157,7 +170,8 @@ test_that("update() goes on as if training had never stopped", {
     half <- run(case, 3)
     set.seed(99)
     expect_same_fit(update(half, epochs = 8), at_once[[name]])
-    expect_same_fit(update(update(half, epochs = 5), epochs = 8), at_once[[name]])
+    more <- without_warmup(update(half, epochs = 5))
+    expect_same_fit(update(more, epochs = 8), at_once[[name]])
   }
 })
 
@@ -649,7 +663,8 @@ test_that("a process that is killed leaves a checkpoint that is whole", {
   path <- tempfile(fileext = ".rds")
   saveRDS(mnist1000$x[1:40, ] / 255, data)
   big <- readRDS(data)
-  control <- "train_control(epochs = 1e6, batch_size = 20, every = 1, progress = FALSE"
+  control <- paste("train_control(epochs = 1e6, batch_size = 20, learning_rate = 1e-3, every = 1,",
+                   "progress = FALSE")
   for (wait in c(0, 0.11, 0.23)) {
     unlink(path)
     pid <- training_process(sprintf("
@@ -664,8 +679,8 @@ test_that("a process that is killed leaves a checkpoint that is whole", {
     expect_gte(done, 1L)
     found <- vae(big, resume = path, control = train_control(epochs = done + 2))
     set.seed(1)
-    expected <- vae(big, 4, encoder = 64, control = train_control(epochs = done + 2,
-                                                                  batch_size = 20))
+    expected <- vae(big, 4, encoder = 64, control = train_control(
+      epochs = done + 2, batch_size = 20, learning_rate = 1e-3))
     expect_same_fit(found, expected)
   }
 })
@@ -917,8 +932,10 @@ test_that("patience ends training, and the best weights are restored", {
     expect_identical(nrow(fit$history), fit$iterations)
     expect_identical(fit$theta, thetas[[fit$best_epoch]])
     expect_identical(fit$state$theta, thetas[[fit$iterations]])
-    expect_output(print(fit), sprintf("%d epochs; weights of epoch %d, the best, stopped early",
-                                      fit$iterations, fit$best_epoch), fixed = TRUE)
+    batches <- if (name == "patience") 3L else 4L             # of 16 of 42 or of 60 rows
+    expect_output(print(fit), sprintf(
+      "%d epochs of batches of 16, %d steps; weights of epoch %d, the best, stopped early",
+      fit$iterations, batches * fit$iterations, fit$best_epoch), fixed = TRUE)
     # no epoch before had gone that long without a better one
     best <- cummax(score)
     since <- seq_along(score) - vapply(seq_along(score), function(i) which.max(score[1:i]), 1L)
@@ -939,7 +956,7 @@ test_that("the best weights are restored where training ended otherwise, too", {
   # a rate that spoils what was reached
   rate <- c(rep(0.02, 5), rep(0.7, 3))
   set.seed(1)
-  fit <- vae(x, 2, encoder = 6, validation = 0.3,
+  fit <- vae(x, 2, encoder = 6, start = "random", validation = 0.3,
              control = train_control(epochs = 8, batch_size = 16, learning_rate = rate,
                                      patience = 20))
   expect_identical(fit$converged, NA)
@@ -951,7 +968,7 @@ test_that("the best weights are restored where training ended otherwise, too", {
   expect_identical(fit$elbo, before$elbo)
   # without patience the last weights are the fit
   set.seed(1)
-  last <- vae(x, 2, encoder = 6, validation = 0.3,
+  last <- vae(x, 2, encoder = 6, start = "random", validation = 0.3,
               control = train_control(epochs = 8, batch_size = 16, learning_rate = rate))
   expect_identical(last$best_epoch, 8L)
   expect_identical(last$theta, fit$state$theta)
@@ -1148,7 +1165,8 @@ test_that("update() with other layers is what its call says", {
 })
 
 test_that("with other validation data patience compares like with like", {
-  early <- left_behind(list(list(x[1:40, ], 2, encoder = 6), list(patience = 3)), 10, 12)
+  early <- left_behind(list(list(x[1:40, ], 2, encoder = 6, start = "random"),
+                            list(patience = 3)), 10, 12)
   fit <- vae(x[1:40, ], resume = early, validation = x[41:60, ],
              control = settings(14, patience = 3))
   expect_gt(fit$iterations, 10)
@@ -1236,11 +1254,19 @@ test_that("checkpoints of a fit with `keep_data` have the data", {
 })
 
 test_that("beta is that of the epoch whose weights the fit has", {
-  set.seed(1)
-  fit <- vae(x, 2, encoder = 6, beta = schedule_warmup(40), validation = 0.3,
-             control = settings(30, patience = 4))
-  expect_lt(fit$best_epoch, fit$iterations)
-  expect_identical(fit$beta, fit$history$beta[fit$best_epoch])
+  train <- function(epochs, ...) {
+    set.seed(1)
+    vae(x, 2, encoder = 6, beta = schedule_warmup(40), validation = 0.3,
+        control = settings(epochs, ...))
+  }
+  for (epochs in c(1, 30)) {
+    fit <- without_warmup(train(epochs, patience = 4))
+    expect_identical(fit$best_epoch, as.integer(epochs))
+    expect_identical(fit$beta, schedule_warmup(40)[epochs])
+  }
+  fit <- train(90, patience = 4)
+  expect_gte(fit$best_epoch, 40L)
+  expect_identical(fit$beta, 1)
 })
 
 test_that("a sigma2 that is too small is named as the cause", {
@@ -1276,25 +1302,33 @@ test_that("the call of a fit that went on makes that fit", {
     quote(vae(x, 2, encoder = 4, control = train_control(2, 20))),
     quote(vae(x, 2, encoder = 4, control = elbo::train_control(2, learning_rate = 0.02,
                                                                batch = 20))),
-    quote(vae(x, 2, encoder = 4)))
+    quote(vae(x, 2, encoder = 4, epochs = 2)),
+    quote(vae(x, 2, encoder = 4, epochs = 2, batch_size = 20,
+              control = train_control(learning_rate = 0.02))))
   of_dots <- function(...) vae(x, 2, encoder = 4, control = train_control(...))
   set.seed(1)
   fit <- update(of_dots(epochs = 2, learning_rate = 0.05), epochs = 4)
-  expect_identical(fit$call$control, quote(train_control(epochs = 4L, learning_rate = 0.05)))
+  expect_identical(fit$call$control, quote(train_control(epochs = 4L, batch_size = 60L,
+                                                       learning_rate = 0.05)))
   expect_same_fit(again(fit), fit)
-  total <- c(5, 5, 5, 5, 52)
-  shown <- lapply(seq_along(calls), function(i) {
+  shown <- lapply(calls, function(call) {
     set.seed(1)
-    fit <- update(eval(calls[[i]]), epochs = total[i])
+    fit <- update(eval(call), epochs = 5)
     expect_same_fit(again(fit), fit)
-    fit <- update(fit, epochs = total[i] + 1)
+    fit <- update(fit, epochs = 6)
     expect_same_fit(again(fit), fit)
-    fit$call$control
+    if (is.null(fit$call$control)) as.list(fit$call)[-(1:4)] else fit$call$control
   })
-  expect_identical(shown[[3]], quote(train_control(epochs = 6L, batch_size = 20)))
+  for (i in 1:2) expect_identical(shown[[i]], quote(train_control(epochs = 6L, batch_size = 20L,
+                                                                  learning_rate = 0.02)))
+  # where no rate was given it goes on as it ended
+  expect_identical(shown[[3]], quote(train_control(epochs = 6L, batch_size = 20,
+                                                   learning_rate = schedule_cosine(2L, 0.001))))
   expect_identical(shown[[4]], quote(elbo::train_control(epochs = 6L, batch_size = 20,
                                                          learning_rate = 0.02)))
-  expect_identical(shown[[5]], quote(train_control(epochs = 53L, batch_size = 100)))
+  # epochs are an argument of their own where they were, or where there is no control
+  expect_identical(shown[[5]], list(epochs = 6L, learning_rate = quote(schedule_cosine(2L, 0.001))))
+  expect_identical(shown[[6]], quote(train_control(learning_rate = 0.02)))
   set.seed(1)
   fit <- update(linear_vae(x, 2, optimizer = "adam", control = own), epochs = 4)
   expect_identical(eval(fit$call$control)$learning_rate, 0.02)
@@ -1302,19 +1336,21 @@ test_that("the call of a fit that went on makes that fit", {
 })
 
 test_that("a fit with `keep_data` goes on without any other object", {
-  few <- train_control(epochs = 2, batch_size = 20)
+  few <- train_control(epochs = 2, batch_size = 20, learning_rate = 1e-3)
   path <- tempfile(fileext = ".rds")
   made <- local({
     given <- x
     held <- list(x = others, condition = rep(c("a", "b"), 10))
     kinds <- species
-    control <- train_control(epochs = 2, batch_size = 20, checkpoint = path)
+    control <- train_control(epochs = 2, batch_size = 20, learning_rate = 1e-3,
+                             checkpoint = path)
     start <- function(...) {
       set.seed(1)
       vae(given, 2, encoder = 4, condition = kinds, validation = held, ...)
     }
     list(short = start(keep_data = TRUE, control = control),
-         long = start(keep_data = TRUE, control = train_control(epochs = 5, batch_size = 20)),
+         long = start(keep_data = TRUE, control = train_control(epochs = 5, batch_size = 20,
+                                                                learning_rate = 1e-3)),
          without = start(control = few))
   })
   for (found in list(update(made$short, epochs = 5),
@@ -1333,8 +1369,8 @@ test_that("a fit with `keep_data` goes on without any other object", {
 
 test_that("condition and validation data are whatever expressions of the call say", {
   flowers <- list(x = x, kinds = species, held = others)
-  few <- train_control(epochs = 2, batch_size = 20)
-  more <- train_control(epochs = 4, batch_size = 20)
+  few <- train_control(epochs = 2, batch_size = 20, learning_rate = 1e-3)
+  more <- train_control(epochs = 4, batch_size = 20, learning_rate = 1e-3)
   pass <- function(...) vae(x, 2, encoder = 4, ..., control = few)
   through <- function(...) update(pass(...), epochs = 4)
   path <- tempfile(fileext = ".rds")
@@ -1353,7 +1389,7 @@ test_that("condition and validation data are whatever expressions of the call sa
     }
     expected <- start(more)
     expect_same_fit(update(start(few), epochs = 4), expected)
-    start(train_control(epochs = 2, batch_size = 20, checkpoint = path))
+    start(train_control(epochs = 2, batch_size = 20, learning_rate = 1e-3, checkpoint = path))
     expect_same_fit(vae(resume = path, control = train_control(epochs = 4)), expected)
     # what went on is a checkpoint as good as any
     expect_same_fit(vae(resume = path, control = train_control(epochs = 4, checkpoint = path)),
@@ -1382,15 +1418,16 @@ test_that("a checkpoint is found by the call that made it, names of `center` and
     set.seed(1)
     vae(x, 2, encoder = 4, center = means, scale = rev(means)^0 * 2, ...)
   }
-  made(control = train_control(epochs = 1, checkpoint = path))
+  made(control = train_control(epochs = 1, learning_rate = 1e-3, checkpoint = path))
   expect_same_fit(made(resume = path, control = train_control(epochs = 3)),
-                  made(control = train_control(epochs = 3)))
+                  made(control = train_control(epochs = 3, learning_rate = 1e-3)))
   set.seed(1)
   vae(x, 2, encoder = 4, validation = 0.2, control = train_control(epochs = 1, checkpoint = path))
-  for (none in list(0, NULL)) {
-    expect_error(vae(resume = path, validation = none, control = train_control(epochs = 2)),
-                 "`validation` must be what the checkpoint was made with", class = "elbo_error")
-  }
+  expect_error(vae(resume = path, validation = 0, control = train_control(epochs = 2)),
+               "`validation` must be what the checkpoint was made with", class = "elbo_error")
+  # NULL is what vae() has where nothing is given
+  expect_same_fit(vae(resume = path, validation = NULL, control = train_control(epochs = 2)),
+                  vae(resume = path, control = train_control(epochs = 2)))
 })
 
 test_that("a callback's fit has the data that the fit is to keep", {
@@ -1418,26 +1455,32 @@ test_that("a share of the rows is not one more by rounding", {
 
 test_that("a validation ELBO that is not finite is no improvement, and is told", {
   case <- list(list(x, 2, encoder = 6, validation = others), list(patience = 4))
-  score <- get("validation_elbo", asNamespace("elbo"))
+  # of the start, and of each epoch
   scored <- function(values) {
     at <- 0
-    warned(with_function("validation_elbo", function(...) {
+    warned(with_function("validation_rows", function(...) {
       at <<- at + 1
-      values[at]
+      rep(values[at], 2)
     }, run(case, 6)))
   }
-  out <- scored(c(NaN, -Inf, -9, -8, NaN, -7))
+  out <- scored(c(NaN, NaN, -Inf, -9, -8, NaN, -7))
   expect_identical(out$value$best_epoch, 6L)
   expect_match(out$said, "not finite in 3 of 6 epochs", fixed = TRUE)
-  out <- scored(c(NaN, -8, -9, -10, -11, -12))
+  out <- scored(c(NaN, NaN, -8, -9, -10, -11, -12))
   expect_identical(out$value$best_epoch, 2L)
   expect_identical(out$value$iterations, 6L)
   expect_true(out$value$converged)
   # never finite: the last weights, after as many epochs as patience has
-  out <- scored(rep(NaN, 6))
+  out <- scored(rep(NaN, 7))
   expect_identical(c(out$value$iterations, out$value$best_epoch), c(4L, 4L))
   expect_match(out$said, "not finite in 4 of 4 epochs", fixed = TRUE)
   expect_output(print(out$value), "ELBO of the validation data: NaN", fixed = TRUE)
+  # nothing is better than the start
+  out <- scored(c(-5, NaN, -6, -5.5, -7, -8, -9))
+  expect_identical(c(out$value$iterations, out$value$best_epoch), c(4L, 0L))
+  set.seed(1)
+  still <- vae(x, 2, encoder = 6, epochs = 1, learning_rate = 1e-300, sigma2_update = "gradient")
+  expect_equal(coef(out$value), coef(still))
   # later epochs are told of alone
   fit <- warned(run(case, 3))$value
   expect_length(warned(update(fit, epochs = 4))$said, 0)
@@ -1447,7 +1490,8 @@ test_that("a condition of large numbers is warned of, and named where training c
   set.seed(1)
   expect_warning(vae(x, 2, encoder = 4, condition = rep(2011:2020, 6),
                      control = train_control(epochs = 1)), "as large as 2020")
-  expect_error(suppressWarnings(vae(x, 2, encoder = 4, condition = rep(c(-9e17, 9e17), 30),
+  expect_error(suppressWarnings(vae(x, 2, encoder = 4, start = "random",
+                                    condition = rep(c(-9e17, 9e17), 30),
                                     noise = "feature", sigma2 = 1e-6,
                                     control = train_control(epochs = 1))),
                "rescale `condition` or `x`", class = "elbo_error")
