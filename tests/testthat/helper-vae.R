@@ -154,7 +154,8 @@ quick_vae <- function(x, k, ..., epochs = 4, batch_size = 10, learning_rate = 0.
 # What of a fit is a function of data, settings and seed.
 essence <- function(fit) {
   fit <- unclass(fit)
-  fit$history$seconds <- NULL
+  fit$history$seconds <- fit$search$history$seconds <- NULL
+  fit$stopped <- NULL                    # by what, not where
   fit$call <- fit$control <- fit$given <- fit$terms <- fit$arguments$given <- NULL
   fit
 }
