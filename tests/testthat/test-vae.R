@@ -182,8 +182,8 @@ test_that("the ELBO of a linear decoder is the closed form", {
   }
 })
 
-# A VAE whose weights are set by hand. Data within +-2 without centring are in their own
-# units, so that the weights of the networks are those of coef().
+# A VAE whose weights are set by hand. Data with a root mean square from 1 to 2, without
+# centring, are in their own units, so that the weights of the networks are those of coef().
 tiny <- function(x, ..., weights) {
   fit <- quick_vae(x, ..., center = FALSE, epochs = 1)
   do.call(with_weights, c(list(fit), weights))
@@ -191,8 +191,8 @@ tiny <- function(x, ..., weights) {
 
 unit_data <- function(n, p, seed = 1) {
   set.seed(seed)
-  x <- matrix(runif(n * p, -1.5, 1.5), n)
-  x[1] <- 1.75
+  x <- matrix(runif(n * p, -2.2, 2.2), n)
+  stopifnot(mean(x^2) > 1, mean(x^2) < 4)
   x
 }
 
@@ -530,9 +530,9 @@ test_that("a fixed sigma2 stays exactly", {
 test_that("a learned sigma2 starts at that of pPCA, or where it is told", {
   # q is 2: the mean of the variances that two principal components leave
   left <- function(y, centre = colMeans(y)) reference_ppca(y, 2, mean = centre)$sigma2
-  # with a noise variance for each feature its unit is a power of two next to its root mean
+  # with a noise variance for each feature its unit is the power of two at or below its root mean
   # square, and pPCA is that of the features in these units
-  units <- 2^round(log2(sqrt(colMeans(sweep(x, 2, colMeans(x))^2))))
+  units <- 2^floor(log2(sqrt(colMeans(sweep(x, 2, colMeans(x))^2))))
   each <- c(1, 16, 0.04, 1, 100)
   about <- c(1, 40, 0, 0, 9)
   for (start in c("linear", "random")) {
