@@ -202,6 +202,7 @@ fit_until_good <- function(raw, asked, condition, validation, control, call, ter
   aside <- rows_aside(n)
   if (aside == 0) return(fit_vae(raw, asked, condition, NULL, control, call, terms))
   control$asked <- control
+  seed <- seed_state(NULL)$seed
   anew <- aside > 0.05 * n
   first <- control
   if (anew) {
@@ -219,6 +220,7 @@ fit_until_good <- function(raw, asked, condition, validation, control, call, ter
     fit$state$scores <- NULL
     return(fit)
   }
+  assign(".Random.seed", seed, envir = globalenv())       # as without the search
   control$epochs <- if (fit$iterations <= warmup_epochs(asked$beta)) fit$iterations else
     fewest_epochs(fit$state$scores, epochs_to_end_with(fit))
   control$learning_rate <- fit$control$learning_rate
