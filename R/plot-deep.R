@@ -13,9 +13,9 @@ VAE_PLOTS <- c("history", "kl", "latent", "reconstructions", "samples", "travers
 #' * `"history"`: ELBO per observation over epochs, as training met it; that of the
 #'   validation data, where there are any; and the objective, where `beta` or `free_bits`
 #'   made it visibly another. A dashed line is the log-likelihood of the linear model with
-#'   the same k (pPCA), where it is known and not far from the curves. A cross marks the epoch whose weights the fit
-#'   has, if that is not the last. The first tenth is left off the axis where it is far
-#'   from the rest, which a note above the plot says.
+#'   the same k (pPCA), where it is known and not far from the curves. A cross marks the
+#'   epoch whose weights the fit has, if that is not the last. The first tenth is left off the
+#'   axis where it is far from the rest, which a note above the plot says.
 #' * `"kl"`: the KL of each latent dimension, mean over the observations, in decreasing
 #'   order; those below 0.01 nats, which have collapsed, in grey. A dashed line gives the
 #'   `free_bits`, if there are any.

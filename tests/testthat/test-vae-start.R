@@ -480,7 +480,8 @@ test_that("the print says what is wrong with a fit, and what to do", {
   advice <- list(
     list(train(x, sigma2 = 50, learn_sigma2 = FALSE, epochs = 5),
          "`sigma2` is fixed at 50, where the linear model has 0[.][0-9]+; learn it[.]$"),
-    list(train(x, beta = 50, epochs = 100, learning_rate = 0.01), "`beta` is 50, and the ELBO has weight 1[.]$"),
+    list(train(x, beta = 50, epochs = 100, learning_rate = 0.01),
+         "`beta` is 50, and the ELBO has weight 1[.]$"),
     list(train(y, encoder = 16, start = "random", epochs = 75, batch_size = Inf,
                learning_rate = 0.002),
          "it was still rising; train for longer, update[(]fit, epochs = 150[)][.]$"),
@@ -499,11 +500,11 @@ test_that("the print says what is wrong with a fit, and what to do", {
   expect_equal(as.numeric(said), per_row(ppca(x, 2)) - fit$elbo, tolerance = 0.01)
   # above it, and still rising (of validation data with the same samples of z each time)
   held <- curved(200, seed = 2)
-  fit <- train(y, encoder = 16, validation = held, epochs = 30, learning_rate = 0.003)
+  fit <- train(y, encoder = 16, validation = held, epochs = 20, learning_rate = 0.003)
   expect_gt(fit$elbo, fit$linear$loglik)
   expect_match(training_advice(fit), paste0(
     "^The ELBO was still rising at the end, by [0-9.]+ nats in the last tenth of the epochs: ",
-    "train for longer, update[(]fit, epochs = 60[)][.]$"))
+    "train for longer, update[(]fit, epochs = 40[)][.]$"))
 })
 
 test_that("a good fit gets no advice", {
