@@ -67,16 +67,22 @@ print.em_control <- function(x, ...) {
 #' [vae()] alone.
 #'
 #' @details
-#' Data are worked on in units in which the largest deviation from their mean is
-#' between 1 and 2, so that `tol` and `learning_rate` mean the same whatever the
-#' units of the data are.
+#' Data are worked on in units of their own, powers of two: in linear models the largest
+#' deviation from the mean is between 1 and 2, in [vae()] the root mean square is next to 1.
+#' So `tol` and `learning_rate` mean the same whatever the units of the data are.
 #'
-#' @param epochs number of epochs of gradient steps, each a pass over all rows. With
-#'   the full batch an epoch is one step.
-#' @param batch_size rows a step, or `NULL` for all of them. Batches are drawn
+#' What is `NULL` is chosen by the model. [linear_vae()] and [linear_ae()]: 1,000 epochs of
+#' the full batch at a rate of 0.001. [vae()]: batches of 100, and as many epochs as
+#' its Details say, at a rate that falls from 0.001 along half a cosine. [linear_vae()] and
+#' [vae()] take the three as arguments of their own, too, which count for more.
+#'
+#' @param epochs number of epochs of gradient steps, each a pass over all rows, or `NULL`.
+#'   With the full batch an epoch is one step.
+#' @param batch_size rows a step, `Inf` for all of them, or `NULL`. Batches are drawn
 #'   without replacement, in a new order each epoch.
 #' @param learning_rate size of a step, above 0: a number, or one for each epoch, the
-#'   last of which is kept from then on; see [schedule_cosine()] and [schedule_step()].
+#'   last of which is kept from then on; see [schedule_cosine()] and [schedule_step()]. Or
+#'   `NULL`. In [vae()] it rises to its value over the first 100 steps.
 #' @param samples reparameterised samples of z for each observation and step,
 #'   for the stochastic ELBO.
 #' @param tol `"em"` and `"lbfgs"` stop once a step raises the objective by less
@@ -96,8 +102,10 @@ print.em_control <- function(x, ...) {
 #' @param weight_decay each step multiplies the weights of the layers (not the biases) by
 #'   1 - `learning_rate` `weight_decay` (Loshchilov and Hutter 2019); 0 for none.
 #' @param patience `NULL`, or after how many epochs without a better ELBO to stop: that
-#'   of the validation data, or where there are none, of training. The best weights are
-#'   then restored, also where training ended otherwise.
+#'   of the validation data, of which the start has one, too, or where there are none, of
+#'   training. Epochs before `beta` has its last value do not count. The best weights are
+#'   then restored, also where training ended otherwise. With validation data and without
+#'   `epochs` `NULL` is 10 epochs or, where that is more, 300 steps.
 #' @param checkpoint `NULL`, or the name of a file to which the fit so far is written
 #'   every `every` epochs and at the end, for `vae(resume = )`. A process that is killed
 #'   at any moment leaves the previous or the new one, whole.

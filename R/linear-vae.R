@@ -71,7 +71,10 @@
 #'   `loadings` (p x k) and, if wanted, `V` (k x p), `D` (k) and `sigma2`. V and
 #'   D that are not given start at their best for the loadings. For the
 #'   optimisers but `"adam"` V and D follow from W.
-#' @param control settings from [train_control()].
+#' @param epochs,batch_size,learning_rate for `"adam"`: number of epochs, rows a step (`Inf`
+#'   for all) and learning rate, a number or one for each epoch; they count for more than
+#'   those of `control`. Where they are `NULL` there, too, 1,000 epochs of all rows at 0.001.
+#' @param control other settings, from [train_control()].
 #'
 #' @return An object of class `linear_vae`, which inherits from `ppca`: plain
 #'   data with

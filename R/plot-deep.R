@@ -12,9 +12,10 @@ VAE_PLOTS <- c("history", "kl", "latent", "reconstructions", "samples", "travers
 #' @details
 #' * `"history"`: ELBO per observation over epochs, as training met it; that of the
 #'   validation data, where there are any; and the objective, where `beta` or `free_bits`
-#'   made it visibly another. A cross marks the epoch whose weights the fit
-#'   has, if that is not the last. The first tenth is left off the axis where it is far
-#'   from the rest, which a note above the plot says.
+#'   made it visibly another. A dashed line is the log-likelihood of the linear model with
+#'   the same k (pPCA), where it is known and not far from the curves. A cross marks the
+#'   epoch whose weights the fit has, if that is not the last. The first tenth is left off the
+#'   axis where it is far from the rest, which a note above the plot says.
 #' * `"kl"`: the KL of each latent dimension, mean over the observations, in decreasing
 #'   order; those below 0.01 nats, which have collapsed, in grey. A dashed line gives the
 #'   `free_bits`, if there are any.
@@ -197,6 +198,10 @@ condition_levels <- function(x) x$condition$levels
 # Epochs for which a value is not finite are left out.
 epochs_data <- function(x) {
   history <- x$history
+  if (is.null(history) && identical(x$search$best_epoch, 0L)) {
+    return(list(kind = "sentence", text = paste("No epochs were made: the linear solution,",
+                                                "where training starts, was best.")))
+  }
   if (is.null(history) || !nrow(history)) {
     abort_arg("type", "be other than \"history\" for a fit without a finished epoch")
   }
@@ -217,7 +222,20 @@ epochs_data <- function(x) {
                             label = sprintf("best, epoch %d", x$best_epoch))
     out$ylim <- range(out$ylim, out$final$value)
   }
-  c(out, kind = "history")
+  c(with_linear_level(out, x$linear$loglik), kind = "history")
+}
+
+# The log-likelihood of the linear model as a level, unless it is so far from the curves
+# that an axis with both would show little of these.
+with_linear_level <- function(out, loglik) {
+  if (is.null(loglik) || !is.finite(loglik)) return(out)
+  reach <- diff(out$ylim)
+  if (reach == 0) reach <- 1
+  if (loglik < out$ylim[1] - reach || loglik > out$ylim[2] + reach) return(out)
+  out$level <- loglik
+  out$label <- "linear model (pPCA)"
+  out$ylim <- range(out$ylim, loglik)
+  out
 }
 
 # KLs are those of the fit, or else of rows.
@@ -632,7 +650,23 @@ draw_strips <- function(data, ..., main = NULL, xlab = data$xlab, ylab = data$yl
   legend_above(data$features, data$colours, lty = 1)
 }
 
+# In the place of a drawing that has nothing to draw.
+draw_sentence <- function(data, ...) {
+  graphics::plot.new()
+  wide <- graphics::strwidth("n", "inches")
+  lines <- strwrap(data$text, max(10, floor(graphics::par("pin")[1] / wide)))
+  graphics::text(0.5, 0.5, paste(lines, collapse = "\n"))
+  graphics::title(...)
+}
+
 # ---- ggplot2 -------------------------------------------------------------
+
+gg_sentence <- function(data) {
+  ggplot2::ggplot() +
+    ggplot2::annotate("text", x = 0, y = 0, label = paste(strwrap(data$text, 50),
+                                                          collapse = "\n")) +
+    ggplot2::theme_void()
+}
 
 gg_scatter <- function(data) {
   ggplot2::ggplot(data$table, ggplot2::aes(x = .data[["x"]], y = .data[["y"]],
@@ -742,6 +776,7 @@ gg_strips <- function(data) {
 DRAWINGS <- list(
   history = list(base = function(data, ...) draw_history(data, ...),
                  gg = function(data) gg_history(data)),
+  sentence = list(base = draw_sentence, gg = gg_sentence),
   kl = list(base = function(data, ...) draw_kl(data, ...), gg = function(data) gg_kl(data)),
   scores = list(base = function(data, ...) draw_scores(data, ...),
                 gg = function(data) gg_scores(data)),

@@ -416,8 +416,12 @@ draw_history <- function(history, ..., xlab = history$xlab, ylab = history$ylab,
   if (is.null(cex)) cex <- point_size(steps, 40)
   note <- if (is.null(ylim)) history$note
   if (is.null(ylim)) ylim <- history$ylim
+  if (!is.null(history$level) && (history$level < min(ylim) || history$level > max(ylim))) {
+    history[c("level", "label")] <- NULL
+  }
   draw_frame(curves$iteration, curves$value, type = "n", xlab = xlab, ylab = ylab,
              ylim = ylim, ...)
+  graphics::abline(h = history$level, lty = 2)
   for (i in rev(seq_along(series))) {
     graphics::lines(series[[i]]$iteration, series[[i]]$value, pch = pch, cex = cex,
                     type = if (steps <= 200) "o" else "l", col = history$colours[i])
@@ -432,13 +436,15 @@ draw_history <- function(history, ..., xlab = history$xlab, ylab = history$ylab,
 history_legend <- function(history, note) {
   names <- levels(history$curves$series)
   lines <- if (length(names) > 1) names          # one is on the axis
-  entries <- c(lines, history$final$label, note)
+  entries <- c(lines, history$final$label, history$label, note)
   if (is.null(entries)) return(invisible())
   last <- length(entries) - length(lines)
+  of <- function(line, cross, level) {
+    c(rep(line, length(lines)), if (!is.null(history$final)) cross,
+      if (!is.null(history$label)) level, if (!is.null(note)) NA)
+  }
   legend_above(entries, c(history$colours[seq_along(lines)], rep("black", last)),
-               pch = c(rep(NA, length(lines)), if (!is.null(history$final)) 4,
-                       if (!is.null(note)) NA),
-               lty = c(rep(1, length(lines)), rep(NA, last)))
+               pch = of(NA, 4, NA), lty = of(1, NA, 2))
 }
 
 # A legend in one line above the plot, where it can hide nothing, shrunk to fit.
@@ -789,7 +795,8 @@ gg_history <- function(history) {
   curves <- history$curves
   steps <- nrow(curves) / nlevels(curves$series)
   final <- history$final
-  notes <- c(if (!is.null(final)) paste("Cross:", final$label), history$note)
+  notes <- c(if (!is.null(final)) paste("Cross:", final$label),
+             if (!is.null(history$label)) paste("Dashed:", history$label), history$note)
   curves <- curves[order(-as.integer(curves$series)), ]
   ggplot2::ggplot(curves, ggplot2::aes(x = .data[["iteration"]], y = .data[["value"]])) +
     (if (steps > 1) {
@@ -802,6 +809,9 @@ gg_history <- function(history) {
     }) +
     (if (!is.null(final)) {
       ggplot2::geom_point(data = final, shape = 4, size = 2, stroke = 1)
+    }) +
+    (if (!is.null(history$level)) {
+      ggplot2::geom_hline(yintercept = history$level, linetype = 2)
     }) +
     ggplot2::scale_x_continuous(breaks = whole_breaks) +
     ggplot2::scale_colour_manual(NULL, values = history$colours) +

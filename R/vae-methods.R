@@ -536,22 +536,25 @@ latent_end <- function(object, end, arg, code) {
 #' and as 40 where it is more. Likewise from c(z, condition) with
 #' `decoder`, `output` and, for `noise = "network"`, `log_sigma2`.
 #'
+#' A fit with `start = "linear"` has maps beside the hidden layers: `mean$linear` c(x,
+#' condition) is added to the mean of q(z | x), and `output$linear` c(z, condition) to that of
+#' p(x | z). Where there are no hidden layers, `weights` are that map.
+#'
 #' @param object a fitted [vae()] model.
 #' @param ... unused.
 #' @return A list: `encoder` and `decoder`, lists of layers, each with `weights` (outputs x
-#'   inputs), `bias` and `activation`; `mean` and `output`, a list of `weights` and `bias`
-#'   each; `log_variance`, such a list, or with `latent_variance = "shared"` a vector;
-#'   `sigma2`, the noise variance (one, or with `noise = "feature"` or with `scale` one for
-#'   each feature), or with `noise = "network"` `log_sigma2`, a list of `weights` and `bias`
-#'   that give the log of the noise variance before it is raised to `sigma2_min` (with
+#'   inputs), `bias` and `activation`; `mean` and `output`, a list of `weights`, `bias` and,
+#'   where there is such a map, `linear` (outputs x inputs) each; `log_variance`, a list of
+#'   `weights` and `bias`, or with `latent_variance = "shared"` a vector; `sigma2`, the noise
+#'   variance (one, or with `noise = "feature"` or with `scale` one for each feature), or with
+#'   `noise = "network"` `log_sigma2`, a list of `weights` and `bias` that give the log of the noise variance before it is raised to `sigma2_min` (with
 #'   `scale`, to `sigma2_min` times its square). All are in the units of the data.
 #' @examples
-#' fit <- vae(iris[1:4], k = 2, encoder = 8, activation = "tanh",
-#'            control = train_control(epochs = 5, batch_size = 30))
+#' fit <- vae(iris[1:4], k = 2, encoder = 8, activation = "tanh", epochs = 5)
 #' w <- coef(fit)
 #' x <- as.matrix(iris[1:4])
 #' h <- tanh(x %*% t(w$encoder[[1]]$weights) + rep(w$encoder[[1]]$bias, each = 150))
-#' z <- h %*% t(w$mean$weights) + rep(w$mean$bias, each = 150)
+#' z <- h %*% t(w$mean$weights) + x %*% t(w$mean$linear) + rep(w$mean$bias, each = 150)
 #' all.equal(z, predict(fit, x), check.attributes = FALSE, tolerance = 1e-5)
 #' @export
 coef.vae <- function(object, ...) {
@@ -645,10 +648,13 @@ in_data_units <- function(object, l, weights, bias) {
 #' Refit a deep VAE, or continue its training
 #'
 #' With `epochs`, training goes on up to that many epochs in all, bit for bit as if it had
-#' never stopped; where `patience` had stopped it, patience begins anew. A fit does not keep
-#' callbacks: it goes on without them. Other arguments change the call, as
-#' [stats::update()] does, and fit anew. The data, a condition and validation data are
-#' those in the fit (`keep_data = TRUE`) or are looked up under the names used in the call.
+#' never stopped; where `patience` had stopped it, patience begins anew. It goes on with the
+#' settings that the fit had, those that the model chose included: a learning rate that fell
+#' to its last value stays there. A fit does not keep callbacks: it goes on without them.
+#' Other arguments change the call, as [stats::update()] does, and fit anew with the settings as they were given: a number of
+#' epochs that was found on rows set aside is found again. The data, a condition and
+#' validation data are those in the fit (`keep_data = TRUE`) or are looked up under the names
+#' used in the call.
 #'
 #' @param object a fitted [vae()] model.
 #' @param ... arguments of [vae()] to change, by name; for a fit by a formula a first one
@@ -657,7 +663,7 @@ in_data_units <- function(object, l, weights, bias) {
 #' @return A fitted model.
 #' @examples
 #' x <- mnist1000$x[1:200, ] / 255
-#' fit <- vae(x, k = 3, encoder = 32, control = train_control(epochs = 5, batch_size = 50))
+#' fit <- vae(x, k = 3, encoder = 32, epochs = 5, batch_size = 50)
 #' fit <- update(fit, epochs = 8)
 #' fit$iterations
 #' @export

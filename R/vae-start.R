@@ -158,7 +158,7 @@ elbo_rise <- function(fit) {
 }
 
 shortfall_cause <- function(fit, rise) {
-  if (fit$fixed) {
+  if (fit$fixed && any(abs(log(fit$sigma2 / fit$linear$sigma2)) > 0.05)) {
     return(sprintf("`sigma2` is fixed at %s, where the linear model has %s; learn it.",
                    format_range(fit$sigma2, 3), format_range(fit$linear$sigma2, 3)))
   }

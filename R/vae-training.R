@@ -140,9 +140,9 @@ score_epoch <- function(problem, state, row, control) {
   }
   if (!is.null(control$patience)) {
     score <- if (is.null(row$validation)) row$elbo else row$validation
-    warm <- warmup_epochs(problem$asked$beta)
-    if (state$epoch <= warm) return(list(state = state, row = row))
-    if (state$epoch == warm + 1) state["best"] <- list(NULL)
+    if (state$epoch <= warmup_epochs(problem$asked$beta)) {
+      return(list(state = state, row = row))
+    }
     better <- is.finite(score) && (is.null(state$best) || score > state$best$score)
     state$idle <- if (better) 0L else state$idle + 1L
     if (better) state$best <- list(theta = state$theta, epoch = state$epoch, score = score)

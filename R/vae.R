@@ -13,16 +13,49 @@
 #' counts as `free_bits` if it is less (Kingma et al. 2016). With `encoder` and `decoder`
 #' `integer(0)` and `latent_variance = "shared"` the model is that of [linear_vae()].
 #'
-#' **Units.** Networks see (x - mean) / u, u the power of two that brings the largest
-#' deviation between 1 and 2, so that initial weights and learning rates suit data in any
-#' units; `coef()` gives the weights for data in their own units.
+#' **Start.** With `start = "linear"` the mean of q(z | x) is V (x - mu) + m(x) and that
+#' of p(x | z) is W z + mu + g(z), V and W linear maps beside the hidden layers. V, W, mu, D
+#' and sigma2 start at the solution of [ppca()] with the same k, and m and g at zero, so
+#' that training begins at pPCA's likelihood. With missing cells mu and W are those of EM,
+#' and V is best for complete rows. Where `sigma2` is given W is best for `beta` `sigma2`.
+#' Dimensions beyond those that pPCA can have, and the condition, start without a say. On
+#' large data with missing cells or many dimensions pPCA is fitted to some of the rows.
+#' With `"random"` there are no such maps; `sigma2` starts at pPCA's.
 #'
 #' **Noise.** `sigma2` is one number (`noise = "shared"`), one for each feature
 #' (`"feature"`), or a function of z given by the decoder (`"network"`). Where it is
-#' learned the likelihood has no upper bound: it grows for ever as the noise of a feature
-#' that is reconstructed exactly goes to zero (Beaulac 2019). `sigma2`
-#' therefore counts as `sigma2_min` where it is less; a warning tells if that was so at
-#' the end.
+#' learned, `sigma2_update = "optimal"` moves it at each step towards the mean squared
+#' error of the batch, its optimum in closed form (Rybkin, Daniilidis and Levine 2021), by
+#' 1 / min(100, steps of an epoch) of the way; it stays as it is until `beta` has its last
+#' value. `"gradient"` has the optimiser move its log, as Lucas et al. (2019) do, by not
+#' much more than the learning rate at a step, so that it may lag behind. The likelihood has
+#' no upper bound: it grows for ever as the noise of a feature that is reconstructed exactly
+#' goes to zero (Beaulac 2019). `sigma2` therefore counts as `sigma2_min` where it is less; a
+#' warning tells if that was so at the end.
+#'
+#' **How long.** Where neither `epochs` nor validation data are given, a tenth of the rows
+#' (at least 10, at most 1,000) are set aside; the model is trained while their ELBO rises,
+#' and then anew on all rows, for the fewest epochs after which it was within a standard
+#' error of its best (Breiman, Friedman, Olshen and Stone 1984), none if that was the start.
+#' With 20,000 rows or more it is not trained anew: the rows stay aside. With validation
+#' data and without `epochs` training stops when their ELBO no longer rises, and the best
+#' weights are kept. A run is 150 epochs or, where that is more, 2,000 steps, but no more
+#' than 100,000 steps, in batches of 100; the learning rate rises over the first 100 steps
+#' and falls along half a cosine from 0.001. Patience is 10 epochs or, where that is more,
+#' 300 steps, and waits until `beta` has its last value.
+#'
+#' **Yardstick.** A VAE contains the linear model, so that its ELBO ought not to be below
+#' pPCA's log-likelihood, which `print()` shows beside it. Where it is, or was still rising
+#' at the end, a sentence says what to do.
+#'
+#' **Units.** Networks see (x - mean) / u, u the power of two next to the root mean square
+#' of the deviations: of all features or, with noise of its own for each, of each. So
+#' initial weights and learning rates suit data in any
+#' units; `coef()` gives the weights for data in their own units.
+#'
+#' **Pixels.** With [logit_pixels()] whole numbers get new noise in each epoch, a function
+#' of seed, epoch and row. The ELBO of the fit is of draws that were not trained on.
+#' Validation data have one draw.
 #'
 #' **Missing cells.** The reconstruction term sums over the observed cells of a row; the
 #' encoder sees the mean of the feature in the place of a missing one. q(z | x) is then
@@ -43,15 +76,20 @@
 #' @param encoder,decoder widths of the hidden layers, from input to output, or a list of
 #'   [dense()] layers; `integer(0)` for none, a linear model.
 #' @param activation of the layers that are given by their widths, see [dense()].
+#' @param start `"linear"` for pPCA's solution, `"random"` for random weights; see Details.
 #' @param latent_variance `"network"`: the encoder has a second output, log D(x).
 #'   `"shared"`: one D for all observations, as in the linear VAE.
 #' @param sigma2 noise variance (with `scale`, that of the scaled features): a number, or
 #'   with `noise = "feature"` or `"network"` one for each feature. The value to start from,
-#'   where it is learned; then `NULL` is the mean variance of the features, and otherwise 1.
+#'   where it is learned; then `NULL` is that of pPCA with the same k (the variance of the
+#'   features, where it has none), and otherwise 1.
 #' @param learn_sigma2 `FALSE` to keep `sigma2`.
+#' @param sigma2_update how `sigma2` is learned, see Details: `"optimal"`, or `"gradient"`,
+#'   the default with `start = "random"` and the only one with `noise = "network"`.
 #' @param noise see Details.
-#' @param sigma2_min the least noise variance, where it is learned; `NULL` is a millionth
-#'   of the mean variance of the features.
+#' @param sigma2_min the least noise variance, where it is learned: a number, or with
+#'   `noise = "feature"` or `"network"` one for each feature; `NULL` is a millionth of the
+#'   mean variance of the features, or of the variance of each.
 #' @param beta weight of the KL: a number, 0 or more, or a schedule with one number for
 #'   each epoch, the last of which is kept from then on; see [schedule_warmup()] and
 #'   [schedule_cyclic()].
@@ -67,12 +105,16 @@
 #'   with momentum.
 #' @param validation share of the rows (0 to below 1) that is set aside at random, or a
 #'   matrix with further rows; for a model with a condition a list of `x` and
-#'   `condition`. Their ELBO is computed after each epoch. 0 or `NULL` for none.
-#' @param control settings from [train_control()].
+#'   `condition`. Their ELBO is computed after each epoch. 0 for none; so is `NULL`, the
+#'   default, but where `epochs` are not given either rows are set aside to find these.
+#' @param epochs,batch_size,learning_rate number of epochs, rows a step (`Inf` for all) and
+#'   learning rate, a number or one for each epoch; they count for more than those of
+#'   `control`. `NULL` leaves the choice to the model, see Details.
+#' @param control other settings, from [train_control()].
 #' @param data for a formula, the data frame.
 #' @param resume `NULL`, or the name of a checkpoint file (`checkpoint` in
 #'   [train_control()]): training goes on from there, as if it had never stopped. All
-#'   other arguments but `x`, `condition` and `validation` then come from the
+#'   other arguments but `x`, `condition`, `validation` and `epochs` then come from the
 #'   checkpoint; those that are given have to agree with it, but for `control`, of which
 #'   `epochs`, `patience`, `checkpoint`, `every`, `threads`, `callback` and `progress` are
 #'   taken. Where `x` is not given it is looked up under the name used in the first call.
@@ -81,22 +123,35 @@
 #'
 #' @return An object of class `vae`: plain data with
 #'   \item{elbo, reconstruction, kl}{per observation, in nats, on the scale of the data,
-#'     at the weights of the fit, from one sample of z for each observation.
+#'     at the weights of the fit, from samples of z: 10,000 over the observations, at least
+#'     one and at most 100 for each.
 #'     elbo = reconstruction - kl + log_jacobian.}
 #'   \item{log_jacobian}{of the `transform`, per observation; 0 without.}
 #'   \item{kl_dimensions}{KL of each latent dimension, mean over observations.}
 #'   \item{sigma2}{noise variance (with `scale`, that of the scaled features): one number,
 #'     or one for each feature; with `noise = "network"` its mean over the cells of the
 #'     data.}
-#'   \item{sigma2_min, floored}{the least noise variance, and the share of cells where it
-#'     binds.}
+#'   \item{sigma2_min, floored}{the least noise variance (one for each feature where these
+#'     have noise of their own), and the share of cells where it binds.}
+#'   \item{validation_sigma2}{the noise variance that suits the validation data best, one or
+#'     one for each feature; `NULL` without them and with `noise = "network"`.
+#'     [tune_sigma2()] gives the fit with it.}
+#'   \item{linear}{what is known of pPCA, `NULL` where it has no solution: a list of `k`,
+#'     `rows` (that it was fitted to), `loglik` (per observation; `NA` where these were not
+#'     all), `sigma2`, `values` (eigenvalues) and with validation data `validation`, their
+#'     mean log-likelihood.}
+#'   \item{search}{where the number of epochs was found on rows set aside: a list of `rows`
+#'     (how many), `epochs` (made then), `best_epoch` (those chosen) and `history`.}
 #'   \item{mean}{mean of each feature.}
 #'   \item{history}{data frame, a row for each epoch: `epoch`, `objective`, `elbo`,
 #'     `reconstruction`, `kl`, `sigma2`, `beta`, `learning_rate`, `gradient_norm` (mean
 #'     over steps), `seconds`, and with validation data `validation`, their ELBO. The
 #'     terms are those that the steps of the epoch met.}
 #'   \item{iterations, best_epoch, converged}{epochs made; the epoch whose weights these
-#'     are; `TRUE` where `patience` ended training, otherwise `NA`.}
+#'     are, 0 for the start; `TRUE` where `patience` ended training, otherwise `NA`.}
+#'   \item{stopped}{what ended training: `"limit"` (all epochs were made), `"converged"`
+#'     (patience), `"stopped"` or `"callback"` (a callback returned `FALSE`, or failed),
+#'     `"interrupted"`, or `"failed"` (it diverged).}
 #'   \item{n, p, k}{rows trained on, features, latent dimensions.}
 #'   \item{theta, state, shape, layout, ...}{the weights and the state of training as
 #'     single-precision numbers in raw vectors, and what is needed to use them;
@@ -106,6 +161,9 @@
 #'   [update()][update.vae], [linear_vae()].
 #' @references Beaulac, C. (2019). *Variational autoencoders: theory, implementation and
 #'   unanswered questions*. University of Toronto.
+#'
+#'   Breiman, L., Friedman, J. H., Olshen, R. A. and Stone, C. J. (1984). *Classification
+#'   and Regression Trees*. Wadsworth.
 #'
 #'   Kingma, D. P. and Welling, M. (2014). Auto-encoding variational Bayes.
 #'   *International Conference on Learning Representations*.
@@ -118,11 +176,14 @@
 #'   Lucas, J., Tucker, G., Grosse, R. and Norouzi, M. (2019). Don't blame the ELBO! A
 #'   linear VAE perspective on posterior collapse. *Advances in Neural Information
 #'   Processing Systems* 32. \doi{10.48550/arXiv.1911.02469}
+#'
+#'   Rybkin, O., Daniilidis, K. and Levine, S. (2021). Simple and effective VAE training
+#'   with calibrated decoders. *International Conference on Machine Learning*.
+#'   \doi{10.48550/arXiv.2006.13202}
 #' @examples
 #' x <- mnist1000$x[1:300, ] / 255
 #' set.seed(1)
-#' fit <- vae(x, k = 5, encoder = 64,
-#'            control = train_control(epochs = 10, batch_size = 50))
+#' fit <- vae(x, k = 5, encoder = 64, epochs = 10, batch_size = 50)
 #' fit
 #' posterior_collapse(fit, x)
 #' plot_images(simulate(fit, 5, type = "mean"), c(28, 28), limits = c(0, 1))
@@ -202,6 +263,7 @@ fit_until_good <- function(raw, asked, condition, validation, control, call, ter
   aside <- rows_aside(n)
   if (aside == 0) return(fit_vae(raw, asked, condition, NULL, control, call, terms))
   control$asked <- control
+  seed <- seed_state(NULL)$seed
   anew <- aside > 0.05 * n
   first <- control
   if (anew) {
@@ -219,6 +281,7 @@ fit_until_good <- function(raw, asked, condition, validation, control, call, ter
     fit$state$scores <- NULL
     return(fit)
   }
+  assign(".Random.seed", seed, envir = globalenv())       # as without the search
   control$epochs <- if (fit$iterations <= warmup_epochs(asked$beta)) fit$iterations else
     fewest_epochs(fit$state$scores, epochs_to_end_with(fit))
   control$learning_rate <- fit$control$learning_rate

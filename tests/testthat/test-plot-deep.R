@@ -239,6 +239,49 @@ test_that("a callback can draw the fit that it is given", {
   }
 })
 
+test_that("the linear model's log-likelihood is a level, where it is not far", {
+  fit <- fits$two
+  exact <- as.numeric(logLik(ppca(flowers, 2))) / 150
+  shown <- drawn(fit, "history")
+  expect_equal(shown$level, exact, tolerance = 1e-8)
+  expect_true(shown$ylim[1] <= exact && exact <= shown$ylim[2])
+  # the curves take up half of the axis at least
+  reach <- range(fit$history$elbo)
+  at <- function(level) {
+    fit$linear$loglik <- level
+    drawn(fit, "history")
+  }
+  near <- at(reach[2] + 0.9 * diff(reach))
+  expect_identical(near$ylim, c(reach[1], near$level))
+  near <- at(reach[1] - 0.9 * diff(reach))
+  expect_identical(near$ylim, c(near$level, reach[2]))
+  expect_identical(at(mean(reach))$ylim, reach)
+  for (far in list(reach[2] + 1.1 * diff(reach), reach[1] - 1.1 * diff(reach), NA_real_, NULL)) {
+    expect_null(at(far)$level)
+    expect_identical(at(far)$ylim, reach)
+  }
+  expect_draws(plot(fit, ylim = reach), fit)
+  for (name in c("first", "best", "long")) expect_draws(plot(fits[[name]]), fits[[name]])
+  skip_if_not_installed("ggplot2")
+  layers <- built(ggplot2::autoplot(fit))
+  expect_equal(layers[[length(layers)]]$yintercept, exact, tolerance = 1e-8)
+  expect_match(ggplot2::autoplot(fit)$labels$subtitle, "Dashed: linear model (pPCA)", fixed = TRUE)
+})
+
+test_that("where the start was best a sentence says so", {
+  set.seed(1)
+  fit <- vae(flowers, 2, encoder = 4, batch_size = 10, learning_rate = 5,
+             control = train_control(patience = 1))
+  expect_identical(fit$iterations, 0L)
+  expect_draws(plot(fit), fit)
+  expect_draws(plot(fit, main = "Iris"), fit)
+  said <- "No epochs were made: the linear solution, where training starts, was best."
+  expect_identical(drawn(fit, "history")$text, said)
+  skip_if_not_installed("ggplot2")
+  layers <- built(ggplot2::autoplot(fit))
+  expect_identical(gsub("\n", " ", layers[[1]]$label), said)
+})
+
 # From the posterior of every row, by the definition.
 mean_kl <- function(q) colMeans(0.5 * (q$variance - log(q$variance) + q$mean^2 - 1))
 
