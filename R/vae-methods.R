@@ -687,8 +687,7 @@ update.vae <- function(object, ..., epochs = NULL) {
 # that were first asked for.
 shown_epochs <- function(object, settings) {
   asked <- list(epochs = settings$epochs)
-  given <- c(names(object$call), names(as.list(object$call$control)))
-  if (!"learning_rate" %in% given) {
+  if (is.null(object$given$learning_rate)) {
     asked$learning_rate <- call("schedule_cosine", length(settings$learning_rate),
                                 settings$learning_rate[1])
   }
