@@ -176,10 +176,10 @@ test_that("the linear model of validation data is pPCA's", {
 
 # units ----------------------------------------------------------------------------
 
-test_that("units are powers of two next to the root mean square", {
+test_that("units are powers of two at or below the root mean square", {
   near <- function(u, size) {
     expect_identical(log2(u), round(log2(u)))
-    expect_true(all(u / size <= sqrt(2) * (1 + 1e-12) & u / size >= sqrt(0.5) * (1 - 1e-12)))
+    expect_true(all(u / size <= 1 + 1e-12 & u / size > 0.5))
   }
   centred <- scale(x, TRUE, FALSE)
   for (factor in c(1, 1e-6, 7e5)) {
@@ -218,8 +218,8 @@ test_that("in closed form sigma2 ends near its optimum, where the gradient lags"
   y <- curved(400)
   end <- function(update, ...) {
     set.seed(1)
-    fit <- vae(y, 2, encoder = 24, start = "random", sigma2_update = update, epochs = 200,
-               batch_size = 25, learning_rate = schedule_cosine(200, 5e-4), ...)
+    fit <- vae(y, 2, encoder = 24, start = "random", sigma2_update = update, epochs = 400,
+               batch_size = 50, learning_rate = schedule_cosine(400, 5e-4), ...)
     set.seed(2)
     list(sigma2 = unname(fit$sigma2), tuned = unname(tune_sigma2(fit, y, samples = 20)$sigma2))
   }
@@ -265,18 +265,18 @@ test_that("a run shorter than its warm-up says so", {
   # 0.1, 0.2, ..., 1
   short <- train(schedule_warmup(10, 0.1), 4)
   expect_identical(short$said, paste(
-    "The weight of the KL was still 0.4 after 4 epochs: its last value, 1, is reached after 9.",
-    "Train for longer or shorten the schedule."))
-  expect_match(train(c(0.5, 2), 1)$said, "was still 0.5 after 1 epoch: its last value, 2,",
+    "The final weight of the KL, `beta` = 1, was never reached: the run ended after 4 of 9",
+    "epochs of warm-up. Give `epochs` of 10 or more, or a shorter schedule."))
+  expect_match(train(c(0.5, 2), 1)$said, "`beta` = 2, was never reached: the run ended after 1 of 1",
                fixed = TRUE)
-  expect_match(train(schedule_warmup(10, 0.1), 9)$said, "was still 0.9 after 9 epochs")
+  expect_match(train(schedule_warmup(10, 0.1), 9)$said, "after 9 of 9 epochs of warm-up")
   expect_length(train(schedule_warmup(10, 0.1), 10)$said, 0)
   expect_length(train(0.5, 3)$said, 0)
   # who stops it knows
   expect_length(train(schedule_warmup(10), 4,
                       control = train_control(callback = function(...) FALSE))$said, 0)
   expect_length(warned(update(short$value, epochs = 10))$said, 0)
-  expect_match(warned(update(short$value, epochs = 5))$said, "still 0.5 after 5 epochs")
+  expect_match(warned(update(short$value, epochs = 5))$said, "after 5 of 9 epochs")
 })
 
 test_that("patience waits for the end of a warm-up", {
@@ -366,22 +366,46 @@ test_that("the rows set aside are a tenth, between ten and a thousand", {
 })
 
 test_that("the number of epochs is the least within a standard error of the best", {
+  fewest <- function(..., good = TRUE) {
+    scores <- list(...)
+    fewest_epochs(scores, rep_len(good, length(scores)))
+  }
   # two rows: differences from the best have a standard error of |d1 - d2| / 2
   best <- c(-1, -1)
-  expect_identical(fewest_epochs(list(best - 3, best, best - 1)), 1L)
-  expect_identical(fewest_epochs(list(best, best - 1)), 0L)
+  expect_identical(fewest(best - 3, best, best - 1), 1L)
+  expect_identical(fewest(best, best - 1), 0L)
   # a mean of 1 below, and standard errors of 2 and 0.5
-  expect_identical(fewest_epochs(list(best - c(-1, 3), best)), 0L)
-  expect_identical(fewest_epochs(list(best - c(0.5, 1.5), best)), 1L)
-  expect_identical(fewest_epochs(list(best - 9, best - c(0.5, 1.5), best - c(-1, 3), best)), 2L)
-  # what is not finite is no candidate, unless all are
-  expect_identical(fewest_epochs(list(c(NaN, 1), best, best)), 1L)
-  expect_identical(fewest_epochs(list(c(-Inf, 1), best - 1, best)), 2L)
-  expect_identical(fewest_epochs(list(c(NaN, NaN), c(NaN, NaN))), 0L)
-  # two epochs of warm-up, and the start before them, do not count
-  expect_identical(fewest_epochs(list(best, best, best, best - 3, best - 2, best - 4), 2L), 4L)
-  expect_identical(fewest_epochs(list(best, best, best - 1), 2L), 2L)
-  expect_identical(fewest_epochs(list(best, best - 1), 4L), 1L)
+  expect_identical(fewest(best - c(-1, 3), best), 0L)
+  expect_identical(fewest(best - c(0.5, 1.5), best), 1L)
+  expect_identical(fewest(best - 9, best - c(0.5, 1.5), best - c(-1, 3), best), 2L)
+  # what is not finite is no candidate
+  expect_identical(fewest(c(NaN, 1), best, best), 1L)
+  expect_identical(fewest(c(-Inf, 1), best - 1, best), 2L)
+  # nor what is not good, be it the best
+  expect_identical(fewest(best, best - 3, best - 2, best - 4, good = c(FALSE, TRUE, TRUE, TRUE)),
+                   2L)
+  expect_identical(fewest(best, best - c(-1, 3), best, good = c(FALSE, TRUE, TRUE)), 1L)
+})
+
+test_that("training ends after the warm-up, where the rows trained on reach the linear model", {
+  # of each epoch the mean over those that are at most 5 away
+  of <- function(elbo, ..., beta = 1, start = "linear", observed = 10, loglik = -3) {
+    good <- epochs_to_end_with(list(
+      iterations = length(elbo), arguments = list(beta = beta, start = start), n = 5L, p = 2L,
+      observed = observed, linear = list(loglik = loglik), history = data.frame(elbo = elbo)))
+    which(good) - 1L
+  }
+  flat <- rep(-2, 6)
+  expect_identical(of(flat), 0:6)
+  expect_identical(of(flat, start = "random"), 1:6)
+  expect_identical(of(flat, observed = 9), 1:6)
+  expect_identical(of(flat, beta = c(0.1, 0.5, 1)), 3:6)
+  # -10 in the first epoch: means are -20 / 6 with it and -2 without
+  expect_identical(of(c(-10, rep(-2, 6)), start = "random"), 7L)
+  expect_identical(of(c(-10, rep(-2, 6))), c(0L, 7L))
+  # none reaches it, or it is not known: all after the warm-up
+  expect_identical(of(flat - 5, start = "random", beta = c(0.5, 1)), 2:6)
+  expect_identical(of(flat - 5, start = "random", loglik = NA), 0:6)
 })
 
 # small enough that a search takes a moment
