@@ -68,7 +68,7 @@ print.em_control <- function(x, ...) {
 #'
 #' @details
 #' Data are worked on in units of their own, powers of two: in linear models the largest
-#' deviation from the mean is between 1 and 2, in [vae()] the root mean square is next to 1.
+#' deviation from the mean is between 1 and 2, in [vae()] the root mean square is.
 #' So `tol` and `learning_rate` mean the same whatever the units of the data are.
 #'
 #' What is `NULL` is chosen by the model. [linear_vae()] and [linear_ae()]: 1,000 epochs of

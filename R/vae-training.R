@@ -361,7 +361,8 @@ resume_vae <- function(path, call, values, control, direct, env) {
   if (!is.null(values$data) && !formula) {
     abort_arg("data", "be NULL where `x` is not a formula", describe(values$data))
   }
-  changed <- as.list(call)[intersect(names(call), c("x", "condition", "validation", "data"))]
+  given <- names(values)[!vapply(values, is.null, NA)]
+  changed <- as.list(call)[intersect(given, c("x", "condition", "validation", "data"))]
   settled <- isTRUE(fit$converged) && identical(settings$patience, fit$control$patience)
   finished <- is_finished(fit, if (settled) 0 else settings$epochs)
   if (finished && length(changed) == 0) return(fit)      # else the data are compared first

@@ -36,7 +36,8 @@
 #' **How long.** Where neither `epochs` nor validation data are given, a tenth of the rows
 #' (at least 10, at most 1,000) are set aside; the model is trained while their ELBO rises,
 #' and then anew on all rows, for the fewest epochs after which it was within a standard
-#' error of its best (Breiman, Friedman, Olshen and Stone 1984), none if that was the start.
+#' error of its best (Breiman, Friedman, Olshen and Stone 1984) and that of the rows trained
+#' on not below pPCA's, if it ever was: none, if that was so at the start.
 #' With 20,000 rows or more it is not trained anew: the rows stay aside. With validation
 #' data and without `epochs` training stops when their ELBO no longer rises, and the best
 #' weights are kept. A run is 150 epochs or, where that is more, 2,000 steps, but no more
@@ -48,10 +49,9 @@
 #' pPCA's log-likelihood, which `print()` shows beside it. Where it is, or was still rising
 #' at the end, a sentence says what to do.
 #'
-#' **Units.** Networks see (x - mean) / u, u the power of two next to the root mean square
-#' of the deviations: of all features or, with noise of its own for each, of each. So
-#' initial weights and learning rates suit data in any
-#' units; `coef()` gives the weights for data in their own units.
+#' **Units.** Networks see (x - mean) / u, u the power of two at or below the root mean
+#' square of the deviations: of all features or, with noise of its own for each, of each. So
+#' initial weights and learning rates suit data in any units; `coef()` gives the weights for data in their own units.
 #'
 #' **Pixels.** With [logit_pixels()] whole numbers get new noise in each epoch, a function
 #' of seed, epoch and row. The ELBO of the fit is of draws that were not trained on.

@@ -179,7 +179,7 @@ test_that("the linear model of validation data is pPCA's", {
 test_that("units are powers of two at or below the root mean square", {
   near <- function(u, size) {
     expect_identical(log2(u), round(log2(u)))
-    expect_true(all(u / size <= 1 + 1e-12 & u / size > 0.5 * (1 - 1e-12)))
+    expect_true(all(u / size <= 1 + 1e-12 & u / size > 0.5))
   }
   centred <- scale(x, TRUE, FALSE)
   for (factor in c(1, 1e-6, 7e5)) {
@@ -218,16 +218,16 @@ test_that("in closed form sigma2 ends near its optimum, where the gradient lags"
   y <- curved(400)
   end <- function(update, ...) {
     set.seed(1)
-    fit <- vae(y, 2, encoder = 24, start = "random", sigma2_update = update, epochs = 200,
-               batch_size = 25, learning_rate = schedule_cosine(200, 5e-4), ...)
+    fit <- vae(y, 2, encoder = 24, start = "random", sigma2_update = update, epochs = 400,
+               batch_size = 50, learning_rate = schedule_cosine(400, 5e-4), ...)
     set.seed(2)
     list(sigma2 = unname(fit$sigma2), tuned = unname(tune_sigma2(fit, y, samples = 20)$sigma2))
   }
   for (noise in c("shared", "feature")) {
     optimal <- end("optimal", noise = noise)
-    expect_true(all(abs(log(optimal$sigma2 / optimal$tuned)) < 0.08), label = noise)
+    expect_true(all(abs(log(optimal$sigma2 / optimal$tuned)) < 0.2), label = noise)
     gradient <- end("gradient", noise = noise)
-    expect_gt(max(abs(log(gradient$sigma2 / gradient$tuned))), 0.2)
+    expect_gt(max(abs(log(gradient$sigma2 / gradient$tuned))), 0.5)
   }
 })
 
@@ -265,8 +265,8 @@ test_that("a run shorter than its warm-up says so", {
   # 0.1, 0.2, ..., 1
   short <- train(schedule_warmup(10, 0.1), 4)
   expect_identical(short$said, paste(
-    "The final weight of the KL, `beta` = 1, was never reached: the run ended after 4 of 9 epochs",
-    "of warm-up. Give `epochs` of 10 or more, or a shorter schedule."))
+    "The final weight of the KL, `beta` = 1, was never reached: the run ended after 4 of 9",
+    "epochs of warm-up. Give `epochs` of 10 or more, or a shorter schedule."))
   expect_match(train(c(0.5, 2), 1)$said, "`beta` = 2, was never reached: the run ended after 1 of 1",
                fixed = TRUE)
   expect_match(train(schedule_warmup(10, 0.1), 9)$said, "after 9 of 9 epochs of warm-up")
@@ -366,25 +366,46 @@ test_that("the rows set aside are a tenth, between ten and a thousand", {
 })
 
 test_that("the number of epochs is the least within a standard error of the best", {
+  fewest <- function(..., good = TRUE) {
+    scores <- list(...)
+    fewest_epochs(scores, rep_len(good, length(scores)))
+  }
   # two rows: differences from the best have a standard error of |d1 - d2| / 2
   best <- c(-1, -1)
-  fewest_epochs <- function(scores, good = rep(TRUE, length(scores))) {
-    elbo:::fewest_epochs(scores, good)
-  }
-  expect_identical(fewest_epochs(list(best - 3, best, best - 1)), 1L)
-  expect_identical(fewest_epochs(list(best, best - 1)), 0L)
+  expect_identical(fewest(best - 3, best, best - 1), 1L)
+  expect_identical(fewest(best, best - 1), 0L)
   # a mean of 1 below, and standard errors of 2 and 0.5
-  expect_identical(fewest_epochs(list(best - c(-1, 3), best)), 0L)
-  expect_identical(fewest_epochs(list(best - c(0.5, 1.5), best)), 1L)
-  expect_identical(fewest_epochs(list(best - 9, best - c(0.5, 1.5), best - c(-1, 3), best)), 2L)
-  # what is not finite is no candidate, unless all are
-  expect_identical(fewest_epochs(list(c(NaN, 1), best, best)), 1L)
-  expect_identical(fewest_epochs(list(c(-Inf, 1), best - 1, best)), 2L)
-  expect_identical(fewest_epochs(list(c(NaN, NaN), c(NaN, NaN))), 0L)
-  # those that are not good do not count, and not as the best either
-  expect_identical(fewest_epochs(list(best, best, best, best - 3, best - 2, best - 4),
-                                 rep(c(FALSE, TRUE), each = 3)), 4L)
-  expect_identical(fewest_epochs(list(best, best, best - 1), c(FALSE, FALSE, TRUE)), 2L)
+  expect_identical(fewest(best - c(-1, 3), best), 0L)
+  expect_identical(fewest(best - c(0.5, 1.5), best), 1L)
+  expect_identical(fewest(best - 9, best - c(0.5, 1.5), best - c(-1, 3), best), 2L)
+  # what is not finite is no candidate
+  expect_identical(fewest(c(NaN, 1), best, best), 1L)
+  expect_identical(fewest(c(-Inf, 1), best - 1, best), 2L)
+  # nor what is not good, be it the best
+  expect_identical(fewest(best, best - 3, best - 2, best - 4, good = c(FALSE, TRUE, TRUE, TRUE)),
+                   2L)
+  expect_identical(fewest(best, best - c(-1, 3), best, good = c(FALSE, TRUE, TRUE)), 1L)
+})
+
+test_that("training ends after the warm-up, where the rows trained on reach the linear model", {
+  # of each epoch the mean over those that are at most 5 away
+  of <- function(elbo, ..., beta = 1, start = "linear", observed = 10, loglik = -3) {
+    good <- epochs_to_end_with(list(
+      iterations = length(elbo), arguments = list(beta = beta, start = start), n = 5L, p = 2L,
+      observed = observed, linear = list(loglik = loglik), history = data.frame(elbo = elbo)))
+    which(good) - 1L
+  }
+  flat <- rep(-2, 6)
+  expect_identical(of(flat), 0:6)
+  expect_identical(of(flat, start = "random"), 1:6)
+  expect_identical(of(flat, observed = 9), 1:6)
+  expect_identical(of(flat, beta = c(0.1, 0.5, 1)), 3:6)
+  # -10 in the first epoch: means are -20 / 6 with it and -2 without
+  expect_identical(of(c(-10, rep(-2, 6)), start = "random"), 7L)
+  expect_identical(of(c(-10, rep(-2, 6))), c(0L, 7L))
+  # none reaches it, or it is not known: all after the warm-up
+  expect_identical(of(flat - 5, start = "random", beta = c(0.5, 1)), 2:6)
+  expect_identical(of(flat - 5, start = "random", loglik = NA), 0:6)
 })
 
 # small enough that a search takes a moment
