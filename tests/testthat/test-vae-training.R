@@ -1166,7 +1166,7 @@ test_that("update() with other layers is what its call says", {
 
 test_that("with other validation data patience compares like with like", {
   early <- left_behind(list(list(x[1:40, ], 2, encoder = 6, start = "random", sigma2 = 20),
-                            list(patience = 3)), 10, 12)
+                            list(patience = 9)), 10, 12)
   fit <- vae(x[1:40, ], resume = early, validation = x[41:60, ],
              control = settings(14, patience = 3))
   expect_gt(fit$iterations, 10)
