@@ -458,12 +458,15 @@ network_units <- function(data, rows, noise) {
   data
 }
 
-# The least noise variance in core units: one number, or one a feature.
+# The least noise variance in core units: one number, or one a feature, by default a
+# millionth of its variance, or of the mean variance where it has none.
 least_noise <- function(asked, data, variance, spread) {
   count <- if (asked$noise == "shared") 1 else data$p
   if (!asked$learn_sigma2) return(numeric(count))
   if (!is.null(asked$sigma2_min)) return(rep_len(asked$sigma2_min, count) / data$u^2)
-  1e-6 * if (asked$noise == "shared") spread else ifelse(variance > 0, variance, spread)
+  if (asked$noise == "shared") return(1e-6 * spread)
+  mean <- sum(data$count * variance * data$u^2) / sum(data$count) / data$u^2
+  1e-6 * ifelse(variance > 0, variance, mean)
 }
 
 # Of rows as vae_floats() makes them.

@@ -160,8 +160,11 @@ no_condition <- c(nothing, list(short = 1:19, long = 1:21, hole = c(1:19, NA),
 # A model that has no condition takes none.
 any_condition <- c(without(nothing, "NULL"), list(labels = rep("a", 20), numbers = 1:20))
 
+# NULL leaves the choice to the model.
+no_epochs <- c(no_count, list(zero = 0))
+no_batch_size <- c(without(no_count, "Inf"), list(zero = 0))
 no_learning_rate <- c(without(no_number, "two"), list(
-  `NULL` = NULL, zero = 0, negative = -1, negative_later = c(1, -1), hole = c(1, NA),
+  zero = 0, negative = -1, negative_later = c(1, -1), hole = c(1, NA),
   infinite = c(1, Inf), strings = c("1", "2"), flags = c(TRUE, FALSE)
 ))
 
@@ -249,6 +252,7 @@ table <- list(
       optimizer = no_choice, sigma2 = c(no_number, list(`NULL` = NULL, zero = 0, negative = -1)),
       learn_sigma2 = no_flag, beta = no_weight, start = no_start,
       center = no_vector_or_flag, scale = no_scale, transform = no_transform,
+      epochs = no_epochs, batch_size = no_batch_size, learning_rate = no_learning_rate,
       control = no_train_control, keep_data = no_flag
     )
   ),
@@ -274,9 +278,7 @@ table <- list(
   train_control = list(
     with = list(),
     bad = list(
-      epochs = c(no_count, list(`NULL` = NULL, zero = 0)),
-      batch_size = c(no_count, list(zero = 0)),
-      learning_rate = no_learning_rate,
+      epochs = no_epochs, batch_size = no_batch_size, learning_rate = no_learning_rate,
       samples = c(no_count, list(`NULL` = NULL, zero = 0)),
       tol = c(no_number, list(`NULL` = NULL, zero = 0, negative = -1)),
       maxit = c(no_count, list(`NULL` = NULL, zero = 0)),
@@ -299,17 +301,20 @@ table <- list(
       x = c(without(no_data, "one_column", "one_column_frame"), list(constant = x * 0 + 1)),
       k = c(no_count, list(`NULL` = NULL, zero = 0)),
       encoder = no_layers, decoder = no_layers, activation = no_choice,
+      start = c(no_choice, list(fit = fit)),
       latent_variance = no_choice, noise = no_choice, optimizer = no_choice,
       sigma2 = c(no_number, list(zero = 0, negative = -1)), learn_sigma2 = no_flag,
-      sigma2_min = c(no_number, list(zero = 0, negative = -1)),
+      sigma2_update = no_choice,
+      sigma2_min = c(no_number, list(zero = 0, negative = -1, each = rep(1, 5))),
       beta = without(no_weight, "zero", "zero_later"),
       free_bits = c(no_number, list(`NULL` = NULL, negative = -1)),
       condition = no_condition, center = no_vector_or_flag, scale = no_scale,
       transform = no_transform,
       validation = c(no_newdata, list(
-        negative = -0.1, one = 1, all = 0.99, no_rows = x[0, ],
+        negative = -0.1, one = 1, more = 1.5, all = 0.99, no_rows = x[0, ],
         other = list(x = x, y = 1), without_x = list(condition = 1:20)
       )),
+      epochs = no_epochs, batch_size = no_batch_size, learning_rate = no_learning_rate,
       control = no_train_control,
       data = c(nothing, list(`TRUE` = TRUE, number = 1, frame = frame)),
       resume = c(nothing, list(`TRUE` = TRUE, number = 1, absent = tempfile(),
@@ -751,6 +756,27 @@ test_that("misspelt and surplus arguments are refused, not ignored", {
   }
 })
 
+test_that("what other packages call an argument is answered with its name here", {
+  fitters <- list(vae = elbo::vae, linear_vae = linear_vae, ppca = ppca)
+  meant <- list(lr = "learning_rate", latent_dim = "k", ncomp = "k")
+  for (name in names(fitters)) for (given in names(meant)) {
+    call <- c(list(x, 2), structure(list(0.1), names = given))
+    said <- tryCatch(do.call(fitters[[name]], call), elbo_error = conditionMessage)
+    known <- meant[[given]] %in% c("k", names(formals(get(name, asNamespace("elbo")))),
+                                   if (name == "linear_vae") "learning_rate")
+    expected <- paste0("Unused argument in `...`: ", given, ".",
+                       if (known) sprintf(" Did you mean `%s`?", meant[[given]]))
+    expect_identical(said, expected, label = paste(name, given))
+  }
+  # in the place of the argument
+  for (fitter in fitters) {
+    expect_error(fitter(x, latent_dim = 2), "latent_dim. Did you mean `k`?", fixed = TRUE,
+                 class = "elbo_error")
+  }
+  expect_error(elbo::vae(~., latent_dim = 2, data = frame), "Did you mean `k`?", fixed = TRUE,
+               class = "elbo_error")
+})
+
 test_that("arguments without a default have to be given", {
   expect_error(ppca(), "argument \"x\" is missing", fixed = TRUE)
   expect_error(ppca(x), "argument \"k\" is missing", fixed = TRUE)
@@ -812,6 +838,19 @@ test_that("choices that do not go together are refused", {
   for (optimizer in c("lbfgs", "exact")) {
     expect_error(linear_vae(x, 2, optimizer = optimizer, beta = c(1, 2)),
                  "`beta` must be one number for optimizer", class = "elbo_error")
+  }
+  # the optimum of a network's noise has no closed form
+  expect_error(elbo::vae(x, 2, noise = "network", sigma2_update = "optimal"),
+               "`sigma2_update` must be \"gradient\" for noise = \"network\"", fixed = TRUE,
+               class = "elbo_error")
+  # one number, or as many as features where each has noise of its own
+  for (noise in c("feature", "network")) for (arg in c("sigma2", "sigma2_min")) {
+    for (bad in list(c(1, 2), rep(1, 6), c(1, 1, 1, 1, 0), c(1, 1, NA, 1, 1))) {
+      expect_error(do.call(elbo::vae, c(list(x, 2, noise = noise),
+                                        structure(list(bad), names = arg))),
+                   sprintf("`%s` must be NULL, a positive number or 5 of them", arg),
+                   fixed = TRUE, class = "elbo_error")
+    }
   }
   skip_if_not_installed("Matrix")
   sparse <- methods::as(Matrix::Matrix(round(abs(x)), sparse = TRUE), "generalMatrix")

@@ -125,3 +125,31 @@ test_that("check_dots_empty() says which arguments are unused", {
   refused(f(centre = TRUE, 3), "Unused arguments in `...`: centre, an unnamed one.")
   refused(f(3), "an unnamed one")
 })
+
+test_that("meant_arguments() knows other packages' names, and typing errors", {
+  meant <- elbo:::meant_arguments
+  known <- c("x", "k", "encoder", "sigma2", "epochs", "batch_size", "learning_rate", "...")
+  for (case in list(
+    # the names that Keras, torch, scikit-learn, pcaMethods and prcomp() have
+    list("lr", "learning_rate"), list("latent_dim", "k"), list("n_components", "k"),
+    list("ncomp", "k"), list("nPcs", "k"), list("rank.", "k"), list("hidden", "encoder"),
+    list("batchsize", "batch_size"), list("n_epochs", "epochs"),
+    # one or two letters that are wrong, whatever their case
+    list("learning.rate", "learning_rate"), list("Epochs", "epochs"), list("encdoer", "encoder"),
+    list("sigma", "sigma2"), list("batch_sizes", "batch_size")
+  )) expect_identical(meant(case[[1]], known), case[[2]])
+  # nothing is like these: more than a third of the letters are wrong
+  for (other in c("nonsense", "colour", "abc", "kk", "z")) {
+    expect_identical(meant(other, known), character())
+  }
+  # what another package means, but the function does not have
+  expect_identical(meant("latent_dim", c("x", "scale")), character())
+  # several, each once, without those that have no name
+  expect_identical(meant(c("lr", "", "rate", "ncomp"), known), c("learning_rate", "k"))
+  expect_identical(meant("", known), character())
+  expect_identical(meant("lr", "..."), character())
+  f <- function(x, learning_rate = 1, ...) elbo:::check_dots_empty(...)
+  expect_error(f(1, lr = 2), "Unused argument in `...`: lr. Did you mean `learning_rate`?",
+               fixed = TRUE, class = "elbo_error")
+  expect_error(f(1, nonsense = 2), "Unused argument in `...`: nonsense.$", class = "elbo_error")
+})

@@ -50,6 +50,16 @@ under <- function(..., code) {
   code
 }
 
+# The same but for rounding: states after a few steps, so that it has not grown. Deep VAEs
+# start from LAPACK's solution, which they round to floats.
+expect_near <- function(found, expected) {
+  expect_named(found, names(expected))
+  for (name in names(expected)) {
+    expect_equal(found[[name]], expected[[name]],
+                 tolerance = if (startsWith(name, "deep")) 1e-3 else 1e-8)
+  }
+}
+
 defaults <- list(elbo.threads = NULL, elbo.kernel = NULL, elbo.blas = NULL)
 plain_fits <- under(defaults, code = fits_of(x))
 
@@ -76,11 +86,7 @@ test_that("kernels and R's BLAS agree within rounding, for any number of threads
                   list(elbo.blas = "R"))
   for (choice in choices) {
     found <- under(choice, code = fits_of(x))
-    # State after a few steps, so that rounding has not grown; deep VAEs round to floats.
-    for (name in names(found)) {
-      expect_equal(found[[name]], plain_fits[[name]],
-                   tolerance = if (startsWith(name, "deep")) 1e-3 else 1e-8)
-    }
+    expect_near(found, plain_fits)
     if (is.null(choice$elbo.blas)) {
       one <- under(c(choice, elbo.threads = 1), code = fits_of(x))
       expect_identical(one, found)
@@ -163,7 +169,7 @@ test_that("OpenMP's variables limit the threads, and change no bit", {
     expect_identical(one$fits, free$fits)
     expect_identical(one$more, 0L)
   }
-  expect_equal(free$fits, plain_fits, tolerance = 1e-8)
+  expect_near(free$fits, plain_fits)
   skip_on_os(c("windows", "mac", "solaris")) # where no /proc counts the threads
   expect_identical(free$more, 1L)
 })
@@ -199,7 +205,7 @@ test_that("elbo first loaded in a forked process works there, and does not hang"
       if (is.null(found)) tools::pskill(job$pid, tools::SIGKILL)
       found[[1]]", threads))
     expect_type(found, "list")
-    expect_equal(found, plain_fits, tolerance = 1e-8)
+    expect_near(found, plain_fits)
   }
 })
 
@@ -236,6 +242,8 @@ test_that("a fork while a VAE trains leaves both processes able to", {
   fit <- train(callback = forking)
   expect_identical(fit$theta, train()$theta)
   set.seed(1)
-  two <- vae(x, 4, encoder = 48, control = train_control(epochs = 2, batch_size = 64))
+  two <- vae(x, 4, encoder = 48,
+             control = train_control(epochs = 2, batch_size = 64,
+                                     learning_rate = schedule_cosine(3, 0.001)))
   expect_identical(value, predict(two, x))
 })

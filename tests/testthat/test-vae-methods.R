@@ -59,14 +59,17 @@ test_that("every kind of data gives the same", {
 })
 
 test_that("data of the fit are found by the call", {
-  # of its own data posterior_collapse() has the ELBO that the fit shows
-  dimensions <- function(...) posterior_collapse(...)$dimensions
-  for (method in list(predict, posterior, residuals, dimensions, tune_sigma2)) {
+  collapse <- function(...) posterior_collapse(..., samples = 2)
+  for (method in list(predict, posterior, residuals, collapse, tune_sigma2)) {
     set.seed(1)
     found <- method(fit)
     set.seed(1)
     expect_equal(found, method(fit, x))
   }
+  # where no samples are asked for the terms are those that the fit shows
+  shown <- posterior_collapse(fit)
+  expect_identical(c(shown$elbo, -shown$distortion, shown$rate),
+                   c(fit$elbo, fit$reconstruction, fit$kl))
   expect_identical(fitted(fit), predict(fit, x, "reconstruction"))
   elsewhere <- function() {
     y <- x
@@ -121,7 +124,7 @@ test_that("what is said of the fit is of the rows that it was trained on", {
   expect_identical(nobs(held), 45L)
   for (ask in list(function(...) elbo(held, ..., by = "observation"),
                    function(...) elbo(held, ..., samples = 3),
-                   function(...) posterior_collapse(held, ...)$dimensions,
+                   function(...) posterior_collapse(held, ..., samples = 3),
                    function(...) logLik(held, ..., samples = 5))) {
     set.seed(1)
     found <- ask()

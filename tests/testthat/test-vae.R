@@ -54,6 +54,19 @@ test_that("coef() is the whole model, for every activation", {
   }
 })
 
+test_that("coef() is the whole model, with linear maps or without", {
+  fit <- quick_vae(x, 2, encoder = 6, condition = species)
+  expect_identical(dim(coef(fit)$mean$linear), c(2L, 5L + 3L))
+  expect_identical(dim(coef(fit)$output$linear), c(5L, 2L + 3L))
+  for (noise in c("shared", "feature", "network")) {
+    fit <- quick_vae(x, 2, encoder = c(6, 4), activation = "tanh", start = "random",
+                     noise = noise, condition = species)
+    expect_named(coef(fit)$mean, c("weights", "bias"))
+    expect_named(coef(fit)$output, c("weights", "bias"))
+    expect_forward_pass(fit, x, species, label = noise)
+  }
+})
+
 test_that("coef() is the whole model, for every head and noise", {
   for (variance in c("network", "shared")) for (noise in c("shared", "feature", "network")) {
     fit <- quick_vae(x, 2, encoder = 6, activation = "tanh", latent_variance = variance,
@@ -133,6 +146,8 @@ test_that("names of features, latent dimensions and conditions are those of the 
   w <- coef(fit)
   expect_identical(colnames(w$encoder[[1]]$weights), c(letters[1:5], "c", "a", "b"))
   expect_identical(rownames(w$mean$weights), c("z1", "z2"))
+  expect_identical(dimnames(w$mean$linear), list(c("z1", "z2"), c(letters[1:5], "c", "a", "b")))
+  expect_identical(dimnames(w$output$linear), list(letters[1:5], c("z1", "z2", "c", "a", "b")))
   expect_identical(names(w$log_variance$bias), c("z1", "z2"))
   expect_identical(colnames(w$decoder[[1]]$weights), c("z1", "z2", "c", "a", "b"))
   expect_identical(rownames(w$output$weights), letters[1:5])
@@ -158,10 +173,16 @@ test_that("means and sums are those of the rows", {
   expect_equal(elbo(fit)[["kl"]], fit$kl)
   expect_identical(elbo(fit), unlist(unclass(fit)[c("elbo", "reconstruction", "kl",
                                                      "log_jacobian")]))
-  # The reconstruction term of a fit is from one sample for each row.
+  # The reconstruction term of a fit to so few rows is from 100 samples for each.
   terms <- reference_terms(coef(fit), x)
   expect_lt(abs(fit$reconstruction - mean(terms$reconstruction)),
-            5 * sqrt(mean(terms$variance) / n))
+            5 * sqrt(mean(terms$variance) / n / 100))
+  # ... and of one to 5,000 from two.
+  each <- rep(seq_len(n), length.out = 5000)
+  many <- quick_vae(x[each, ], 2, encoder = 6, epochs = 1, batch_size = 1000)
+  terms <- reference_terms(coef(many), x)
+  expect_lt(abs(many$reconstruction - mean(terms$reconstruction[each])),
+            5 * sqrt(mean(terms$variance[each]) / 5000 / 2))
 })
 
 # the ELBO by hand ---------------------------------------------------------------
@@ -457,15 +478,16 @@ test_that("sigma2_min binds where a feature never varies, and says so", {
                 learning_rate = schedule_cosine(300, 0.02)),
     optimal = run(sigma2_min = 0.01, epochs = 100),
     # or was below from the start: the least is then a millionth of the variance of each
-    # feature, or for one that has none of the order of their mean
+    # feature, or for one that has none of their mean
     starts = run(sigma2 = c(1, 16, 0.04, 1, 100, 1e-15), sigma2_update = "gradient"),
     there = run(sigma2 = c(1, 16, 0.04, 1, 100, 1e-15), sigma2_update = "gradient", epochs = 1,
-                learning_rate = 1e-300)
+                learning_rate = 1e-300),
+    # and each may have a least of its own
+    own = run(sigma2 = c(1, 16, 0.04, 1, 100, 1e-15), sigma2_min = c(1:5, 60) * 1e-4)
   )
-  flat_least <- outs$there$value$sigma2_min[6]
-  expect_lt(abs(log2(flat_least / (1e-6 * spread))), 2)
-  each <- c(unname(1e-6 * colMeans(sweep(x, 2, colMeans(x))^2)), flat_least)
-  least <- list(falls = rep(0.01, 6), optimal = rep(0.01, 6), starts = each, there = each)
+  each <- 1e-6 * c(unname(colMeans(sweep(x, 2, colMeans(x))^2)), spread)
+  least <- list(falls = rep(0.01, 6), optimal = rep(0.01, 6), starts = each, there = each,
+                own = c(1:5, 60) * 1e-4)
   for (case in names(outs)) {
     fit <- outs[[case]]$value
     expect_equal(fit$sigma2_min, least[[case]], tolerance = 1e-6)
@@ -473,10 +495,18 @@ test_that("sigma2_min binds where a feature never varies, and says so", {
     expect_true(all(fit$sigma2[1:5] > least[[case]][1:5] * 1.01))
     expect_equal(fit$floored, 1 / 6)
     expect_length(outs[[case]]$said, 1)
-    ends <- unique(c(format(min(least[[case]]), digits = 3), format(max(least[[case]]), digits = 3)))
+    ends <- unique(vapply(range(least[[case]]), format, "", digits = 3))
     expect_match(outs[[case]]$said, sprintf("sigma2_min = %s, in 16.7 %% of the cells",
                                             paste(ends, collapse = " to ")), fixed = TRUE)
     expect_output(print(fit), "which binds in 16.7 % of the cells", fixed = TRUE)
+  }
+  # one for all cells
+  for (update in c("optimal", "gradient")) {
+    out <- warned(quick_vae(x, 2, encoder = 6, sigma2 = 50, sigma2_min = 40, epochs = 20,
+                            sigma2_update = update, learning_rate = 0.1))
+    expect_equal(out$value$sigma2, 40, tolerance = 1e-5)
+    expect_identical(out$value$floored, 1)
+    expect_match(out$said, "sigma2_min = 40, in 100 % of the cells", fixed = TRUE)
   }
   # where it does not bind nothing is said
   out <- warned(quick_vae(x, 2, encoder = 6))
@@ -722,12 +752,15 @@ test_that("more samples make the estimates of an epoch less noisy", {
 # sizes --------------------------------------------------------------------------
 
 test_that("batches of all rows are the full batch", {
-  full <- quick_vae(x, 2, encoder = 6, batch_size = NULL)
+  full <- quick_vae(x, 2, encoder = 6, batch_size = Inf)
   for (size in c(n, n + 1, 10 * n)) {
     expect_same_fit(quick_vae(x, 2, encoder = 6, batch_size = size), full)
   }
   expect_false(identical(quick_vae(x, 2, encoder = 6, batch_size = n - 1)$theta, full$theta))
   expect_equal(quick_vae(x, 2, encoder = 6, batch_size = 7)$state$steps, 4 * ceiling(n / 7))
+  # by default 100
+  expect_same_fit(quick_vae(x, 2, encoder = 6, batch_size = NULL), full)
+  expect_equal(quick_vae(x[rep(1:n, 2), ], 2, encoder = 6, batch_size = NULL)$state$steps, 8)
 })
 
 test_that("small data and many dimensions work", {
