@@ -11,7 +11,7 @@ source(system.file("experiments", "mnist.R", package = "elbo"), local = TRUE)
 
 sigma_recipe <- list(n = 60000, k = 2, widths = "512-256", activation = "relu", epochs = 60,
                      batch_size = 100, rate_from = 1e-3, rate_to = 1e-5, start = "random",
-                     small = 0.001, medium = 1, large = 20)
+                     least = 1e-4, small = 0.001, medium = 1, large = 20)
 
 sigma_jobs <- function(recipe) {
   usual <- recipe[setdiff(names(recipe), c("small", "medium", "large"))]
@@ -32,8 +32,10 @@ sigma_run <- function(job, files) {
   given <- list(x, job, files, condition = digit, encoder = widths_of(job$widths),
                 activation = job$activation, start = job$start, noise = job$noise,
                 learn_sigma2 = job$learn_sigma2, beta = job$beta)
-  # where sigma2 is learned it starts where the package lets it start
-  if (!job$learn_sigma2) given$sigma2 <- job$sigma2
+  # where sigma2 is learned it starts where the package lets it start; a least sigma of 0.01,
+  # two and a half grey levels, as pixels that hardly vary would have none
+  given[[if (job$learn_sigma2) "sigma2_min" else "sigma2"]] <-
+    if (job$learn_sigma2) job$least else job$sigma2
   made <- with_notes(do.call(train_job, given))
   fit <- made$value
   saveRDS(fit, files$fit, compress = FALSE)

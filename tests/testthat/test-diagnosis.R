@@ -133,10 +133,10 @@ test_that("dimensions that the data do not have are surplus", {
   deep <- posterior_collapse(vae(x, 4, encoder = 8, epochs = 3, learning_rate = 1e-6), x)
   expect_identical(deep$verdict, "surplus")
   expect_identical(deep$evidence$collapsed, 2L)
-  # a fit that has not come so far does not say so, but how to find out
-  poor <- verdict_of(train(k = 8, start = "random", epochs = 600, learning_rate = 0.01))
-  expect_identical(poor$verdict, "unexplained")
-  expect_match(poor$remedy, "encoder_epochs = 20", fixed = TRUE)
+  # where the ELBO is a little less than pPCA's it is said how to find out more
+  near <- verdict_of(train(k = 8, start = "random", epochs = 600, learning_rate = 0.01))
+  expect_identical(near$verdict, "surplus")
+  expect_match(near$remedy, "nats less.*encoder_epochs = 20")
 })
 
 test_that("an encoder that lags is found by training it alone", {

@@ -235,7 +235,7 @@ test_that("Fig. 4, small: pPCA is the roof, and the linear encoder is not outper
   skip_on_cran()
   script <- experiment("fig4")
   words <- c("n=300", "k=3", "deep=16", "relu=16", "tanh=16", "epochs=300", "batch_size=25",
-             "rate_from=0.01", "sigma2=6")
+             "rate_from=0.005", "sigma2=6")
   quietly_run(script$run_experiment("fig4", script$fig4_recipe, script$fig4_jobs, script$fig4_run,
                                     words))
   table <- script$stored("fig4")
