@@ -687,10 +687,14 @@ update.vae <- function(object, ..., epochs = NULL) {
 # that were first asked for.
 shown_epochs <- function(object, settings) {
   asked <- list(epochs = settings$epochs)
-  if (is.null(object$given$learning_rate)) {
+  control <- object$call$control
+  given <- c(names(object$call), if (is_literal_control(control)) names(match.call(
+    train_control, control)) else if (!is.null(control)) names(Filter(length, object$given)))
+  if (!"learning_rate" %in% given) {
     asked$learning_rate <- call("schedule_cosine", length(settings$learning_rate),
                                 settings$learning_rate[1])
   }
+  if (!"patience" %in% given) asked$patience <- settings$patience      # that vae() chose
   shown_settings(object, vae, asked)
 }
 

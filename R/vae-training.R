@@ -390,6 +390,7 @@ as_given <- function(fit) {
 # Arguments that are given along with a checkpoint must be those that it was made with.
 check_same_model <- function(fit, given) {
   fixed <- c(names(fit$arguments), "activation")
+  if ("validation" %in% names(given) && is.null(given$validation)) given$validation <- 0
   if (!is_number(given$validation)) fixed <- setdiff(fixed, "validation")     # data may change
   for (name in intersect(names(given), fixed)) {
     if (!same_argument(name, given[[name]], fit, given)) {

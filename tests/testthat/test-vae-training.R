@@ -1304,7 +1304,8 @@ test_that("the call of a fit that went on makes that fit", {
                                                                batch = 20))),
     quote(vae(x, 2, encoder = 4, epochs = 2)),
     quote(vae(x, 2, encoder = 4, epochs = 2, batch_size = 20,
-              control = train_control(learning_rate = 0.02))))
+              control = train_control(learning_rate = 0.02))),
+    quote(vae(x, 2, encoder = 4, control = train_control(2, 20, c(0.02, 0.01)))))
   of_dots <- function(...) vae(x, 2, encoder = 4, control = train_control(...))
   set.seed(1)
   fit <- update(of_dots(epochs = 2, learning_rate = 0.05), epochs = 4)
@@ -1328,6 +1329,12 @@ test_that("the call of a fit that went on makes that fit", {
   # epochs are an argument of their own where they were, or where there is no control
   expect_identical(shown[[5]], list(epochs = 6L, learning_rate = quote(schedule_cosine(2L, 0.001))))
   expect_identical(shown[[6]], quote(train_control(learning_rate = 0.02)))
+  expect_identical(shown[[7]], quote(train_control(epochs = 6L, batch_size = 20,
+                                                   learning_rate = c(0.02, 0.01))))
+  # epochs that were given would leave out the patience that vae() chose
+  fit <- vae(x, 2, encoder = 4, validation = others, batch_size = 10, learning_rate = 0.1)
+  more <- update(fit, epochs = fit$iterations + 1)
+  expect_identical(more$call$control, quote(train_control(patience = 50L)))
   set.seed(1)
   fit <- update(linear_vae(x, 2, optimizer = "adam", control = own), epochs = 4)
   expect_identical(eval(fit$call$control)$learning_rate, 0.02)
@@ -1422,11 +1429,10 @@ test_that("a checkpoint is found by the call that made it, names of `center` and
                   made(control = train_control(epochs = 3, learning_rate = 1e-3)))
   set.seed(1)
   vae(x, 2, encoder = 4, validation = 0.2, control = train_control(epochs = 1, checkpoint = path))
-  expect_error(vae(resume = path, validation = 0, control = train_control(epochs = 2)),
-               "`validation` must be what the checkpoint was made with", class = "elbo_error")
-  # NULL is what vae() has where nothing is given
-  expect_same_fit(vae(resume = path, validation = NULL, control = train_control(epochs = 2)),
-                  vae(resume = path, control = train_control(epochs = 2)))
+  for (none in list(0, NULL)) {
+    expect_error(vae(resume = path, validation = none, control = train_control(epochs = 2)),
+                 "`validation` must be what the checkpoint was made with", class = "elbo_error")
+  }
 })
 
 test_that("a callback's fit has the data that the fit is to keep", {
