@@ -227,10 +227,9 @@ glance.linear_ae <- function(x, ...) {
 #' @exportS3Method generics::glance
 glance.vae <- function(x, ...) {
   check_dots_empty(...)
-  validation <- x$history$validation[match(x$best_epoch, x$history$epoch)]
   glance_row(x, sigma2 = mean(x$sigma2), elbo = x$elbo, reconstruction = x$reconstruction,
              kl = x$kl, log_jacobian = x$log_jacobian,
-             validation = if (is.null(validation)) NA_real_ else validation, df = x$df,
+             validation = validation_at_end(x), df = x$df,
              beta = x$beta, method = x$optimizer, best_epoch = x$best_epoch)
 }
 

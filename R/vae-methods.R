@@ -717,7 +717,7 @@ print.vae <- function(x, ...) {
   cat("Noise variance sigma2: ", describe_noise(x), "\n", sep = "")
   if (x$beta != 1) cat("Weight of the KL, beta: ", format(x$beta), "\n", sep = "")
   print_elbo(x)
-  validation <- x$history$validation[max(1, x$best_epoch)]
+  validation <- validation_at_end(x)
   if (length(validation) && (is.nan(validation) || !is.na(validation))) {
     cat("ELBO of the validation data: ", format(validation, digits = 7), "\n", sep = "")
   }
@@ -725,6 +725,14 @@ print.vae <- function(x, ...) {
   if (!is.null(x$kl_dimensions)) print_idle(x)
   print_yardstick(x)
   invisible(x)
+}
+
+# The ELBO that the weights of the fit have of the validation data; NA where there are none.
+validation_at_end <- function(x) {
+  # that of the start is not in the history
+  if (isTRUE(x$best_epoch == 0) && !is.null(x$state$best)) return(x$state$best$score)
+  found <- x$history$validation[match(x$best_epoch, x$history$epoch)]
+  if (length(found)) found else NA_real_
 }
 
 # Where the noise variance of the rows trained on is too small for others.

@@ -358,13 +358,21 @@ test_that("glance() of a deep VAE is one row about it", {
   feature <- generics::glance(supervised)
   expect_equal(feature$sigma2, mean(coef(supervised)$sigma2))
   # weights of the best epoch and the ELBO that the validation data had then
-  held <- vae(flowers, 2, encoder = 6, validation = 0.3,
+  set.seed(1)
+  held <- vae(flowers, 2, encoder = 6, validation = 0.3, start = "random",
               control = train_control(epochs = 60, batch_size = 10, patience = 2,
                                       learning_rate = 0.05))
   glanced <- generics::glance(held)
   expect_identical(glanced$nobs, 105L)
   expect_identical(glanced$validation, max(held$history$validation))
   expect_identical(glanced$best_epoch, which.max(held$history$validation))
+  # at the start, which a rate that ruins all leaves the best, it is about pPCA's
+  set.seed(1)
+  spoilt <- vae(flowers, 2, encoder = 6, validation = 0.3, epochs = 3,
+                control = train_control(patience = 3, learning_rate = 5))
+  glanced <- generics::glance(spoilt)
+  expect_identical(glanced$best_epoch, 0L)
+  expect_equal(glanced$validation, spoilt$linear$validation, tolerance = 0.05)
   pixels <- vae(mnist1000$x[1:50, ], 2, encoder = 4, transform = logit_pixels(),
                 control = train_control(epochs = 1, batch_size = 50))
   all <- rbind(glanced, feature, generics::glance(pixels))
