@@ -368,6 +368,9 @@ fit_vae <- function(raw, asked, condition, validation, control, call, terms) {
   before <- use_threads(control)
   on.exit(options(before))
   resume <- control$resume
+  # of a fit that goes on to the epochs that a search chose
+  chosen <- resume$search
+  if (!is.null(chosen) && chosen$best_epoch == control$epochs) control$search <- chosen
   if (is.null(validation)) validation <- 0
   problem <- vae_problem(raw, asked, condition, validation, control, resume, terms)
   problem$call <- call
