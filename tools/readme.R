@@ -37,17 +37,6 @@ run <- function(code, env) {
   sub(" +$", "", out)
 }
 
-# The plain call on many data sets, as bench/defaults.R found it.
-defaults <- function() {
-  d <- utils::read.csv("bench/results/defaults.csv")
-  number <- function(x) trimws(formatC(x, digits = ifelse(abs(x) < 100, 2, 1), format = "f"))
-  c("| data | k | ELBO | pPCA | ELBO, others | pPCA, others | collapsed | seconds |",
-    "|---|---|---|---|---|---|---|---|",
-    sprintf("| %s | %d | %s | %s | %s | %s | %.0f %% | %.1f |", d$set, d$k, number(d$elbo),
-            number(d$ppca), number(d$held_out), number(d$ppca_held_out), 100 * d$collapsed,
-            d$seconds))
-}
-
 # Which machine and how long are not of the README.
 demo <- system2(file.path(R.home("bin"), "Rscript"),
                 c("tools/demo.R", "man/figures/README-digits.png"), stdout = TRUE)
@@ -73,7 +62,6 @@ readme <- fill(readme, "vae", c("```r", run(deep[!grepl("^```", deep)], world), 
 grDevices::png("man/figures/README-vae.png", width = 1000, height = 310, res = 100)
 plot_images(world$new, c(28, 28), ncol = 10, limits = c(0, 1))
 invisible(grDevices::dev.off())
-if (file.exists("bench/results/defaults.csv")) readme <- fill(readme, "defaults", defaults())
 readme <- fill(readme, "demo", c("```text", sub(" +$", "", demo), "```"))
 # The tables that the scripts in bench/ wrote when they were last run.
 timings <- function(names = c("ppca", "linear_vae", "engine", "vae")) {
