@@ -489,8 +489,9 @@ test_that("directions are counted over all eigenvalues that are known, with beta
   few$values <- few$values[1:2]
   expect_identical(posterior_collapse(few)$carried, list(count = 2L, least = TRUE))
   expect_output(print(posterior_collapse(few)), "at least 2 exceed it")
-  few$sigma2 <- mean(few$values)
-  expect_identical(posterior_collapse(few)$carried, list(count = 1L, least = FALSE))
+  few$sigma2 <- mean(few$values)                # not that of a fit: its error has no root
+  found <- suppressWarnings(posterior_collapse(few))
+  expect_identical(found$carried, list(count = 1L, least = FALSE))
 })
 
 test_that("the numbers are those that the fit shows", {
