@@ -547,8 +547,9 @@ latent_end <- function(object, end, arg, code) {
 #'   where there is such a map, `linear` (outputs x inputs) each; `log_variance`, a list of
 #'   `weights` and `bias`, or with `latent_variance = "shared"` a vector; `sigma2`, the noise
 #'   variance (one, or with `noise = "feature"` or with `scale` one for each feature), or with
-#'   `noise = "network"` `log_sigma2`, a list of `weights` and `bias` that give the log of the noise variance before it is raised to `sigma2_min` (with
-#'   `scale`, to `sigma2_min` times its square). All are in the units of the data.
+#'   `noise = "network"` `log_sigma2`, a list of `weights` and `bias` that give the log of the
+#'   noise variance before it is raised to `sigma2_min` (with `scale`, to `sigma2_min` times
+#'   its square). All are in the units of the data.
 #' @examples
 #' fit <- vae(iris[1:4], k = 2, encoder = 8, activation = "tanh", epochs = 5)
 #' w <- coef(fit)
@@ -651,10 +652,10 @@ in_data_units <- function(object, l, weights, bias) {
 #' never stopped; where `patience` had stopped it, patience begins anew. It goes on with the
 #' settings that the fit had, those that the model chose included: a learning rate that fell
 #' to its last value stays there. A fit does not keep callbacks: it goes on without them.
-#' Other arguments change the call, as [stats::update()] does, and fit anew with the settings as they were given: a number of
-#' epochs that was found on rows set aside is found again. The data, a condition and
-#' validation data are those in the fit (`keep_data = TRUE`) or are looked up under the names
-#' used in the call.
+#' Other arguments change the call, as [stats::update()] does, and fit anew with the settings
+#' as they were given: a number of epochs that was found on rows set aside is found again.
+#' The data, a condition and validation data are those in the fit (`keep_data = TRUE`) or are
+#' looked up under the names used in the call.
 #'
 #' @param object a fitted [vae()] model.
 #' @param ... arguments of [vae()] to change, by name; for a fit by a formula a first one

@@ -51,7 +51,8 @@
 #'
 #' **Units.** Networks see (x - mean) / u, u the power of two at or below the root mean
 #' square of the deviations: of all features or, with noise of its own for each, of each. So
-#' initial weights and learning rates suit data in any units; `coef()` gives the weights for data in their own units.
+#' initial weights and learning rates suit data in any units; `coef()` gives the weights for
+#' data in their own units.
 #'
 #' **Pixels.** With [logit_pixels()] whole numbers get new noise in each epoch, a function
 #' of seed, epoch and row. The ELBO of the fit is of draws that were not trained on.
@@ -65,7 +66,8 @@
 #' governs it, the number of threads does not matter, and a fit that was continued
 #' ([update()][update.vae], `resume`) is the same, bit for bit, as one that never stopped.
 #' Processors with other vector instructions may round otherwise, see the option
-#' `elbo.kernel` in [elbo-package]. An interrupt returns the fit after the last whole epoch, with a
+#' `elbo.kernel` in [elbo-package]; so may R's BLAS with another number of threads, from which
+#' the linear model comes. An interrupt returns the fit after the last whole epoch, with a
 #' warning; one while the ELBO is computed at the end, or a second one, a fit whose ELBO
 #' is that of the steps of its last epoch.
 #'

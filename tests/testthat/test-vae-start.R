@@ -98,6 +98,39 @@ test_that("of more dimensions than pPCA can have the others start collapsed", {
   expect_output(print(fit), "Linear model with k = 4, the most it can have (pPCA)", fixed = TRUE)
 })
 
+test_that("nor can pPCA have as many as the rank of the data", {
+  # 10 rows have 9 eigenvalues, of which one is left as noise
+  wide <- plain(model_data(10, 30, 2))
+  for (k in c(8, 20)) {
+    fit <- at_start(wide, k)
+    expect_identical(fit$linear$k, 8L)
+    expect_equal(linear_elbo(coef(fit), wide), reference_ppca(wide, 8)$loglik / 10,
+                 tolerance = 1e-4)
+  }
+  # features that repeat others: a rank of 2
+  twice <- cbind(x[, 1:2], x[, 1:2])
+  fit <- at_start(twice, 3)
+  expect_identical(fit$linear$k, 1L)
+  expect_equal(linear_elbo(coef(fit), twice), reference_ppca(twice, 1)$loglik / n,
+               tolerance = 1e-5)
+})
+
+test_that("the encoder starts as the exact posterior, dimensions by their size", {
+  # N(M^-1 W'(x - mu), sigma2 M^-1), M = W'W + sigma2 I, which is diagonal
+  best <- reference_ppca(x, 2)
+  fit <- at_start(x, 2)
+  loadings <- unname(coef(fit)$output$linear)
+  gram <- crossprod(loadings)
+  expect_lt(abs(gram[1, 2]), 1e-4 * gram[1, 1])
+  expect_gt(gram[1, 1], gram[2, 2])
+  m <- gram + best$sigma2 * diag(2)
+  q <- posterior(fit, x)
+  expect_equal(unname(q$mean), unname(sweep(x, 2, colMeans(x)) %*% loadings %*% solve(m)),
+               tolerance = 1e-4)
+  expect_equal(unname(q$variance), matrix(best$sigma2 / diag(m), n, 2, byrow = TRUE),
+               tolerance = 1e-4)
+})
+
 test_that("a transform's log-Jacobian counts for the linear model, too", {
   grey <- pixels + 0.5                          # not whole: no noise is added
   transform <- logit_pixels(0.01)
@@ -131,6 +164,14 @@ test_that("at a given sigma2 and beta the start maximises what is maximised", {
   fit <- suppressWarnings(at_start(x, 2, sigma2 = 0.5, learn_sigma2 = FALSE, beta = c(0.1, 3)))
   same <- at_start(x, 2, sigma2 = 0.5, learn_sigma2 = FALSE, beta = 3)
   expect_identical(coef(fit)$output, coef(same)$output)
+})
+
+test_that("where the KL has no weight there is no optimum, and the start is pPCA's", {
+  fit <- at_start(x, 2, sigma2 = 1, beta = 0)
+  expect_equal(fit$linear$loglik, per_row(ppca(x, 2)), tolerance = 1e-8)
+  expect_equal(unname(tcrossprod(coef(fit)$output$linear)), tcrossprod(reference_ppca(x, 2)$w),
+               tolerance = 1e-5)
+  expect_equal(fit$sigma2, 1, tolerance = 1e-6)
 })
 
 test_that("with missing cells the decoder starts at EM's solution", {
@@ -172,6 +213,32 @@ test_that("the linear model of validation data is pPCA's", {
   fit <- at_start(x, 2, validation = others)
   expected <- mean(logLik(ppca(x, 2), others, by = "observation"))
   expect_equal(fit$linear$validation, expected, tolerance = 1e-8)
+})
+
+test_that("so is that of rows that were held out, or that have gaps", {
+  fit <- at_start(x, 2, validation = 0.3)
+  theta <- marginal(ppca(x[-fit$held_out, ], 2))
+  held <- mean(log_density(x[fit$held_out, ], theta$mean, theta$cov))
+  expect_equal(fit$linear$validation, held, tolerance = 1e-8)
+  expect_equal(fit$linear$loglik, per_row(ppca(x[-fit$held_out, ], 2)), tolerance = 1e-8)
+  expect_output(print(fit), sprintf("of the validation data %s", format(held, digits = 7)),
+                fixed = TRUE)
+  gaps <- with_holes(others, 0.3)
+  theta <- marginal(ppca(x, 2))
+  expect_equal(at_start(x, 2, validation = gaps)$linear$validation,
+               mean(log_density(gaps, theta$mean, theta$cov)), tolerance = 1e-8)
+})
+
+test_that("from the linear solution training gains, or stays where there is nothing to gain", {
+  y <- curved(300)
+  set.seed(1)
+  fit <- vae(y, 2, encoder = 32, epochs = 100, batch_size = 50,
+             learning_rate = schedule_cosine(100, 0.01))
+  expect_gt(fit$elbo, reference_ppca(y, 2)$loglik / 300 + 0.5)
+  set.seed(1)
+  fit <- vae(x, 2, encoder = integer(0), latent_variance = "shared", epochs = 200,
+             learning_rate = schedule_cosine(200, 1e-3))
+  expect_lt(abs(linear_elbo(coef(fit), x) - reference_ppca(x, 2)$loglik / n), 0.05)
 })
 
 # units ----------------------------------------------------------------------------
@@ -231,6 +298,35 @@ test_that("in closed form sigma2 ends near its optimum, where the gradient lags"
   }
 })
 
+test_that("so it does for the full batch, scaled features and missing cells", {
+  y <- curved(300)
+  gap <- function(data, ...) {
+    set.seed(1)
+    fit <- vae(data, 2, encoder = 24, epochs = 100, ...)
+    max(abs(log(fit$sigma2 / tune_sigma2(fit, data, samples = 50)$sigma2)))
+  }
+  # of 1,500 cells with a z each
+  expect_lt(gap(y, batch_size = Inf), 0.1)
+  expect_lt(gap(y, batch_size = 50, scale = TRUE), 0.1)
+  expect_lt(gap(with_holes(y, 0.3), batch_size = 50), 0.15)
+})
+
+test_that("it moves by a running mean over the steps of an epoch, 100 at most", {
+  rate <- function(batch, n = 200, beta = 1, epoch = 1, ...) {
+    asked <- modifyList(list(learn_sigma2 = TRUE, sigma2_update = "optimal", beta = beta),
+                        list(...))
+    noise_rate(list(asked = asked, n = n), list(batch_size = batch), epoch)
+  }
+  expect_identical(rate(200), 1)
+  expect_identical(rate(50), 1 / 4)
+  expect_identical(rate(60), 1 / 4)
+  expect_identical(rate(100, n = 60000), 1 / 100)
+  expect_identical(rate(50, learn_sigma2 = FALSE), 0)
+  expect_identical(rate(50, sigma2_update = "gradient"), 0)
+  found <- vapply(1:4, function(epoch) rate(50, beta = c(0.1, 0.5, 1), epoch = epoch), 0)
+  expect_identical(found, c(0, 0, 1, 1) / 4)
+})
+
 test_that("in closed form sigma2 stays as it is while the weight of the KL changes", {
   set.seed(1)
   fit <- vae(x, 2, encoder = 6, beta = schedule_warmup(8), epochs = 12, batch_size = 20)
@@ -252,6 +348,17 @@ test_that("sigma2 moves by default in closed form, from a random start by its gr
   expect_identical(of(start = "random", sigma2_update = "optimal"), "optimal")
   expect_identical(of(noise = "network"), "gradient")
   expect_error(of(noise = "network", sigma2_update = "optimal"), "`sigma2_update` must be",
+               class = "elbo_error")
+})
+
+test_that("update() chooses anew how sigma2 is learned where the call did not say", {
+  set.seed(1)
+  fit <- vae(x, 2, encoder = 3, epochs = 1)
+  expect_identical(update(fit, noise = "network")$arguments$sigma2_update, "gradient")
+  expect_identical(update(fit, start = "random")$arguments$sigma2_update, "gradient")
+  fit <- vae(x, 2, encoder = 3, epochs = 1, sigma2_update = "optimal")
+  expect_identical(update(fit, start = "random")$arguments$sigma2_update, "optimal")
+  expect_error(update(fit, noise = "network"), "`sigma2_update` must be \"gradient\"",
                class = "elbo_error")
 })
 
@@ -490,6 +597,102 @@ test_that("vae(resume =) takes epochs beside the checkpoint", {
   expect_same_fit(vae(x, resume = path, epochs = 6), whole)
   train(3, checkpoint = path)
   expect_same_fit(vae(x, resume = path, control = train_control(epochs = 4), epochs = 6), whole)
+})
+
+test_that("callbacks and checkpoints are of the fit, not of the search for its epochs", {
+  y <- curved(100)
+  path <- tempfile(fileext = ".rds")
+  seen <- list()
+  set.seed(1)
+  fit <- vae(y, 2, encoder = 16, batch_size = 10, control = train_control(
+    patience = 5, checkpoint = path,
+    callback = function(epoch, metrics, fit) seen[[length(seen) + 1]] <<- c(epoch, fit$n)))
+  expect_gt(fit$iterations, 0)
+  expect_identical(seen, lapply(seq_len(fit$iterations), function(epoch) c(epoch, 100L)))
+  # the checkpoint is the fit, with how its epochs were chosen
+  for (found in list(vae(y, resume = path), vae(resume = path))) {
+    expect_same_fit(found, fit)
+    expect_identical(found$search$best_epoch, fit$iterations)
+  }
+  more <- vae(y, resume = path, epochs = fit$iterations + 1)
+  expect_null(more$search)                                     # these were not
+  expect_equal(generics::glance(fit)$seconds,
+               sum(fit$history$seconds, fit$search$history$seconds))
+})
+
+test_that("a search says once what there is to say", {
+  set.seed(1)
+  out <- warned(vae(cbind(curved(100), 1), 1, encoder = 4, noise = "feature", batch_size = 10,
+                    control = train_control(patience = 5)))
+  expect_false(is.null(out$value$search))
+  expect_length(out$said, 1)
+  expect_match(out$said, "The noise variance is at its least value")
+})
+
+test_that("a search that was interrupted, or diverged, is the fit so far, and prints", {
+  y <- curved(100)
+  pressed <- structure(class = c("interrupt", "condition"), list(message = "", call = NULL))
+  score <- get("score_epoch", asNamespace("elbo"))
+  out <- warned(with_function("score_epoch", function(problem, state, row, control) {
+    if (state$epoch == 4) stop(pressed)
+    score(problem, state, row, control)
+  }, searched(y, learning_rate = 1e-3)))
+  expect_match(out$said, "Interrupted after 3 epochs", fixed = TRUE)
+  fit <- out$value
+  expect_identical(c(fit$n, length(fit$held_out)), c(90L, 10L))
+  expect_null(fit$search)
+  expect_null(fit$state$scores)
+  expect_output(print(fit), "3 epochs")
+  expect_identical(update(fit, epochs = 5)$iterations, 5L)
+  out <- warned(searched(y, learning_rate = 1e30))
+  expect_match(out$said, "Training diverged")
+  expect_output(print(out$value), "Deep Gaussian VAE: 90 observations", fixed = TRUE)
+})
+
+test_that("a search does without rows that have a column's only cells", {
+  once <- curved(20)
+  once[-1, 3] <- NA
+  # 5 of the 20 rows are set aside
+  found <- vapply(1:12, function(seed) {
+    set.seed(seed)
+    fit <- suppressWarnings(vae(once, 1, encoder = 2, batch_size = Inf,
+                                control = train_control(patience = 5)))
+    !is.null(fit$search)
+  }, NA)
+  expect_true(any(found))
+  expect_false(all(found))
+  expect_error(vae(replace(once, 41, NA), 1), "^`x` must have at least one observed cell",
+               class = "elbo_error")
+})
+
+test_that("with a warm-up the epochs that are chosen are beyond it", {
+  fit <- searched(curved(100), encoder = 8, beta = schedule_warmup(30))
+  expect_gt(fit$iterations, 29L)
+  expect_identical(fit$beta, 1)
+  expect_identical(fit$search$best_epoch, fit$iterations)
+  # a run that ends before has no better choice than all of its epochs, and is told
+  out <- warned(searched(curved(100), encoder = 2, beta = schedule_warmup(5000)))
+  expect_identical(out$value$iterations, out$value$search$epochs)
+  expect_match(out$said, "was never reached")
+})
+
+test_that("validation = 0 is none, and no search", {
+  set.seed(1)
+  fit <- vae(x[1:20, ], 2, encoder = 2, validation = 0)
+  expect_identical(c(fit$iterations, fit$n), c(2000L, 20L))
+  expect_null(fit$search)
+})
+
+test_that("linear_vae() takes epochs, batch size and rate beside `control`", {
+  train <- function(...) {
+    set.seed(1)
+    linear_vae(x, 2, optimizer = "adam", ...)
+  }
+  expect_equal(train(epochs = 4, batch_size = 10, learning_rate = 0.02)$loadings,
+               train(control = train_control(epochs = 4, batch_size = 10,
+                                             learning_rate = 0.02))$loadings)
+  expect_identical(train(epochs = 3, control = train_control(epochs = 5))$iterations, 3L)
+  expect_identical(train()$iterations, 1000L)
 })
 
 # advice ---------------------------------------------------------------------------
