@@ -60,7 +60,7 @@ bench: ## run every script in bench/
 	@sh tools/install.sh "$(LIB)"
 	@$(WITH_LIB) sh -c 'for f in bench/*.R; do [ -e "$$f" ] || continue; echo "== $$f"; Rscript "$$f" || exit 1; done'
 
-# Goes on where it was stopped, and may run twice side by side. Some rows, or other
+# Goes on where it was stopped. (Its scripts may run twice side by side.) Some rows, or other
 # settings: make experiments EXPERIMENTS=table1 SETTINGS="learned-1 epochs=20 threads=1".
 EXPERIMENTS = table1 fig56 fig4 annealing-mnist sigma
 SETTINGS =

@@ -346,8 +346,8 @@ check_sigma2_update <- function(update, default, asked) {
   if (default && asked$start == "random") return("gradient")
   if (asked$noise != "network") return(update)
   if (update == "optimal" && !default) {
-    abort_arg("sigma2_update", "be \"gradient\" for noise = \"network\", whose optimum has no closed form",
-              dQuote(update, FALSE))
+    abort_arg("sigma2_update", paste("be \"gradient\" for noise = \"network\", whose optimum has",
+                                     "no closed form"), dQuote(update, FALSE))
   }
   "gradient"
 }
