@@ -101,6 +101,9 @@ print.em_control <- function(x, ...) {
 #' @param clip `Inf`, or the largest norm of a gradient: longer ones are shortened to it.
 #' @param weight_decay each step multiplies the weights of the layers (not the biases) by
 #'   1 - `learning_rate` `weight_decay` (Loshchilov and Hutter 2019); 0 for none.
+#' @param sigma2_rate where [vae()] learns `sigma2` by gradient: its learning rate as a
+#'   multiple of `learning_rate`. Less than 1 keeps `sigma2` from following the large errors
+#'   of the first epochs, which make dimensions collapse.
 #' @param patience `NULL`, or after how many epochs without a better ELBO to stop: that
 #'   of the validation data, of which the start has one, too, or where there are none, of
 #'   training. Epochs before `beta` has its last value do not count. The best weights are
@@ -142,7 +145,7 @@ train_control <- function(epochs = NULL, batch_size = NULL, learning_rate = NULL
                           samples = 1, tol = 1e-9, maxit = 2000,
                           accelerate = c("anderson", "squarem", "none"),
                           rotate = TRUE, momentum = 0.9, clip = Inf, weight_decay = 0,
-                          patience = NULL, checkpoint = NULL, every = 10,
+                          sigma2_rate = 1, patience = NULL, checkpoint = NULL, every = 10,
                           callback = NULL, threads = NULL, progress = interactive()) {
   structure(
     list(
@@ -158,6 +161,7 @@ train_control <- function(epochs = NULL, batch_size = NULL, learning_rate = NULL
       momentum = check_momentum(momentum),
       clip = if (identical(clip, Inf)) Inf else check_number(clip, "clip", 0, open = TRUE),
       weight_decay = check_decay(weight_decay, learning_rate),
+      sigma2_rate = check_number(sigma2_rate, "sigma2_rate", 0, open = TRUE),
       patience = if (!is.null(patience)) check_count(patience, "patience"),
       checkpoint = check_checkpoint_path(checkpoint),
       every = check_count(every, "every"),
@@ -300,6 +304,9 @@ print.train_control <- function(x, ...) {
       x$samples, if (x$samples == 1) " sample" else " samples", "\n", sep = "")
   more <- c(if (x$clip < Inf) paste("gradients clipped at", format(x$clip)),
             if (x$weight_decay > 0) paste("weight decay", format(x$weight_decay)),
+            if (x$sigma2_rate != 1) {
+              sprintf("sigma2 at %s of the learning rate", format(x$sigma2_rate))
+            },
             if (!is.null(x$patience)) paste("patience", x$patience),
             if (!is.null(x$checkpoint)) {
               sprintf("checkpoint every %d epochs in %s", x$every, dQuote(x$checkpoint, FALSE))

@@ -59,7 +59,7 @@ next_epoch <- function(problem, state, control) {
   epoch <- state$epoch + 1L
   settings <- vae_settings(asked, control, noise_scale(problem$floor, problem$u), state$key,
                            epoch)
-  settings$follow <- noise_rate(problem, control, epoch)
+  settings$follow <- noise_share(problem, control, epoch)
   out <- .Call(C_vae_epoch, problem$shape, problem$data, state, epoch, settings)
   if (out$status != STATUS$ok) {
     return(list(cause = list(step = out$step, rate = settings$learning_rate)))
@@ -86,7 +86,7 @@ next_epoch <- function(problem, state, control) {
 # 100 at most. None while the weight of the KL has not come to its last value: with less
 # weight sigma2 would shrink too far, and the dimensions that this keeps alive would
 # collapse later.
-noise_rate <- function(problem, control, epoch) {
+noise_share <- function(problem, control, epoch) {
   asked <- problem$asked
   if (!asked$learn_sigma2 || asked$sigma2_update != "optimal" ||
       scheduled(asked$beta, epoch) < last(asked$beta)) return(0)

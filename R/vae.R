@@ -735,7 +735,7 @@ vae_settings <- function(asked, control, noise, key, epoch = 1L, samples = contr
        optimiser = match(asked$optimizer, c("adam", "sgd")) - 1L,
        learning_rate = scheduled(control$learning_rate, epoch),
        momentum = control$momentum, clip = control$clip,
-       weight_decay = control$weight_decay, follow = 0,
+       weight_decay = control$weight_decay, follow = 0, noise_rate = control$sigma2_rate,
        warm = WARM_STEPS)
 }
 

@@ -48,11 +48,11 @@ static vae_training draw_training(int wild)
   static const real bits[] = {0, (real) 0.3, 100};
   static const double clips[] = {INFINITY, 1.0, 1e-30, 1e30};
   static const double rates[] = {1e-3, 0.0, 0.1, 1e30}, warms[] = {0.0, 4.5, 100.0, 1e30};
-  static const double follows[] = {0.0, 0.05, 0.5, 1.0};
+  static const double follows[] = {0.0, 0.05, 0.5, 1.0}, noise_rates[] = {1.0, 0.1, 1e-30, 1e30};
   size_t choice = wild ? 4 : 2;
   vae_training set = {
     .decay = test_below(2) ? 0.0 : test_uniform(), .follow = follows[test_below(choice)],
-    .batch = 1 + test_below(12),
+    .noise_rate = noise_rates[test_below(choice)], .batch = 1 + test_below(12),
     .key = {{(uint32_t) test_bits(), (uint32_t) test_bits()}}};
   set.model = (vae_settings) {
     .beta = betas[test_below(choice)], .free_bits = bits[test_below(3)],
@@ -280,9 +280,10 @@ static void try_problem(void)
   bad += !check_generated(&q, &set, tame) * 8;
   if (bad && test_count.failed < TEST_SHOWN) {
     printf("checks %d, wild %d %d %d, kernel %d, optimiser %d, rate %g, clip %g, warm %g, "
-           "follow %g, batch %zu: ",
+           "follow %g, noise rate %g, batch %zu: ",
            bad, wild.theta, wild.x, wild.settings, kernel, (int) set.climb.kind,
-           set.climb.rate, set.climb.clip, set.climb.warm, set.follow, set.batch);
+           set.climb.rate, set.climb.clip, set.climb.warm, set.follow, set.noise_rate,
+           set.batch);
     describe(&q);
   }
   CHECK(bad == 0);

@@ -245,7 +245,7 @@ static void threads_change_no_bit_of_an_epoch(void)
       vae_shape s = large_shape(noise);
       problem q = new_problem(&s, &(recipe) {395, 1 + (size_t) noise, noise == 1, 0, 1.0,
                                              0.0, -20.0});
-      vae_training set = {.model = q.set, .follow = 0.1, .batch = 150, .key = {{1, 2}}};
+      vae_training set = {.model = q.set, .follow = 0.1, .noise_rate = 1.0, .batch = 150, .key = {{1, 2}}};
       set.climb = (optimiser) {.kind = OPTIMISER_ADAM, .rate = 1e-3, .clip = INFINITY,
                                .warm = 2.0};
       for (size_t i = 0; i < q.net.size; i++) q.theta[i] *= (real) 0.2;
@@ -290,8 +290,8 @@ static void an_s2_that_is_not_finite_is_told(void)
     for (size_t i = 0; i < s.p * q.all; i++) q.x[i] = (real) 7e17;
     for (size_t i = 0; i < q.net.size; i++) q.theta[i] = 0;
     q.data.n = 1;
-    vae_training set = {.model = q.set, .follow = follows ? 0.5 : 0.0, .batch = 1,
-                        .climb = {.rate = 1e-3, .clip = INFINITY}};
+    vae_training set = {.model = q.set, .follow = follows ? 0.5 : 0.0, .noise_rate = 1.0,
+                        .batch = 1, .climb = {.rate = 1e-3, .clip = INFINITY}};
     climber at = start_at(q.net.size, q.theta);
     vae_progress p;
     CHECK(engine_epoch(&q, &set, plan_for(gemm_best(), 1), 1, &at, &p) == ELBO_NOT_FINITE);
@@ -323,7 +323,7 @@ static void an_engine_in_float_learns(void)
       truth -= 0.5 / N * ((square - along * along / 16.25) / 0.25 + 4.0 * log(0.25) +
                           log(1.0 + 16.0 / 0.25) + 4.0 * log_two_pi);
     }
-  vae_training set = {.model = q.set, .batch = 100, .key = {{5, 6}}};
+  vae_training set = {.model = q.set, .noise_rate = 1.0, .batch = 100, .key = {{5, 6}}};
   set.climb = (optimiser) {.kind = OPTIMISER_ADAM, .rate = 0.02, .clip = 1e3};
   climber at = start_at(q.net.size, q.theta);
   for (uint32_t epoch = 1; epoch <= 120; epoch++) {

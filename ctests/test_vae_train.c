@@ -22,7 +22,7 @@ static int run_epoch(const problem *q, const vae_training *set, uint32_t epoch,
 
 static vae_training training_of(const problem *q, size_t batch)
 {
-  vae_training set = {.model = q->set, .batch = batch, .key = key};
+  vae_training set = {.model = q->set, .noise_rate = 1.0, .batch = batch, .key = key};
   set.model.plan = (gemm_plan) {gemm_best(), 1, NULL};
   set.climb = (optimiser) {.kind = OPTIMISER_ADAM, .rate = 0.01, .momentum = 0.9,
                            .clip = INFINITY};
@@ -75,8 +75,12 @@ static vae_progress plain_epoch(const problem *q, const vae_training *set, uint3
     if (set->decay > 0.0)
       vae_decay(&q->net, 1.0 - set->decay * set->climb.rate, at->theta);
     optimiser_state state = {at->theta, at->m, at->v, at->steps};
+    real *log_s2 = at->theta + q->net.log_s2_offset;
+    for (size_t f = 0; f < vae_noises(&q->net.shape); f++) misfit[f] = log_s2[f];
     double norm = optimiser_climb(&set->climb, with.model.plan, q->net.size, gradient,
                                   &state, squares);
+    for (size_t f = 0; f < vae_noises(&q->net.shape); f++)
+      log_s2[f] = misfit[f] + set->noise_rate * (log_s2[f] - misfit[f]);
     double share_of = (double) m / (double) n;
     at->steps = state.steps;
     p.step++;
@@ -125,8 +129,8 @@ static vae_shape usual_shape(int kind)
     .decoder = {2, {4, 3}, {ACTIVATION_ELU, ACTIVATION_RELU}}};
 }
 
-/* Both optimisers, with and without decay, clipping, first steps and s2 that go their own
- * way; batches of 1, that leave a rest, that do not, and all at once or more than there
+/* Both optimisers, with and without decay, clipping, first steps, and s2 that go their own
+ * way or at a rate of their own; batches of 1, that leave a rest, that do not, and all at once or more than there
  * are. */
 static void an_epoch_is_its_batches(void)
 {
@@ -143,6 +147,7 @@ static void an_epoch_is_its_batches(void)
     set.climb.clip = kind / 4 % 2 ? 0.7 : INFINITY;
     set.climb.warm = kind % 6 == 4 ? 10.0 : 0.0;
     set.follow = kind % 7 % 3 == 1 ? 0.2 : 0.0;
+    set.noise_rate = kind / 3 % 3 == 1 ? 0.3 : 1.0;
     set.decay = kind / 8 % 2 ? 0.4 : 0.0;
     climber a = start_at(q.net.size, q.theta), b = copy_climber(&a);
     vae_progress p, r;

@@ -91,8 +91,8 @@ static const real *glue_noise(SEXP x, const vae_shape *s, const char *what)
 }
 
 /* list(beta, free_bits, floor, square, samples, batch, key, threads) and, to train,
- * optimiser, learning_rate, momentum, clip, warm, weight_decay, follow and, where a range
- * of parameters is to stay, frozen: where it begins and ends, from 0 */
+ * optimiser, learning_rate, momentum, clip, warm, weight_decay, follow, noise_rate and,
+ * where a range of parameters is to stay, frozen: where it begins and ends, from 0 */
 static vae_training glue_training(SEXP set, const vae_net *net, int train)
 {
   vae_training t = {
@@ -117,6 +117,7 @@ static vae_training glue_training(SEXP set, const vae_net *net, int train)
   t.follow = glue_number(glue_element(set, "follow"), "follow");
   if (!(t.follow >= 0.0 && t.follow <= 1.0))
     Rf_error("internal error: `follow` is out of range");
+  t.noise_rate = glue_number(glue_element(set, "noise_rate"), "noise_rate");
   SEXP frozen = glue_optional(set, "frozen", R_NilValue);
   if (frozen != R_NilValue) {
     const double *range = glue_matrix(frozen, 2, 1, "frozen");

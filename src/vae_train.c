@@ -62,6 +62,21 @@ static void follow_noise(const vae_net *net, const vae_training *set, const doub
   raise_noise(net, set->model.floor, theta);
 }
 
+/* A step of the optimiser, with log s2 going only `noise_rate` of its way; returns the norm
+ * of the gradient. */
+static double climb(const vae_net *net, const vae_training *set, const real *gradient,
+                    optimiser_state *state, double *before, double *work)
+{
+  real *log_s2 = state->theta + net->log_s2_offset;
+  size_t noises = set->follow > 0.0 || set->noise_rate == 1.0 ? 0 : vae_noises(&net->shape);
+  for (size_t f = 0; f < noises; f++) before[f] = (double) log_s2[f];
+  double norm = optimiser_climb(&set->climb, set->model.plan, net->size, gradient, state,
+                                work);
+  for (size_t f = 0; f < noises; f++)
+    log_s2[f] = (real) (before[f] + set->noise_rate * ((double) log_s2[f] - before[f]));
+  return norm;
+}
+
 int vae_epoch(const vae_net *net, const vae_data *data, uint32_t epoch,
               const vae_training *set, optimiser_state *state, vae_progress *progress,
               real *work, double *sums, int *order)
@@ -87,8 +102,7 @@ int vae_epoch(const vae_net *net, const vae_data *data, uint32_t epoch,
            (set->frozen_to - set->frozen_from) * sizeof *gradient);
     if (set->decay > 0.0)
       vae_decay(net, (real) (1.0 - set->climb.rate * set->decay), state->theta);
-    double norm = optimiser_climb(&set->climb, set->model.plan, net->size, gradient, state,
-                                  squares);
+    double norm = climb(net, set, gradient, state, misfit, squares);
     progress->step++;
     if (!isfinite(terms.objective) || !isfinite(norm)) return ELBO_NOT_FINITE;
     add_terms(&progress->terms, terms, (double) batch.n / (double) n);

@@ -19,6 +19,8 @@ typedef struct {
                                  the mean squared error of the batch, its optimum in closed
                                  form (Rybkin, Daniilidis and Levine 2021), `fixed_noise` or
                                  not; 0: by its gradient, as ever where a decoder gives it */
+  double noise_rate;          /* where s2 goes by its gradient: its learning rate relative to
+                                 that of all else */
   size_t frozen_from, frozen_to;   /* the gradient by these parameters, from the first to
                                  before the last, counts as 0: none where both are 0 */
   size_t batch;               /* observations a step */

@@ -60,6 +60,7 @@ train_job <- function(x, job, files, ..., condition = NULL, callback = NULL) {
     return(vae(x, resume = files$checkpoint, condition = condition))
   }
   control <- train_control(
+    sigma2_rate = if (is.null(job$sigma2_rate)) 1 else job$sigma2_rate,
     epochs = job$epochs, batch_size = job$batch_size,
     learning_rate = schedule_cosine(job$epochs, job$rate_from, job$rate_to),
     checkpoint = files$checkpoint, every = 5, progress = FALSE,

@@ -286,6 +286,7 @@ table <- list(
       momentum = c(no_number, list(`NULL` = NULL, one = 1, negative = -0.1)),
       clip = c(without(no_number, "Inf"), list(`NULL` = NULL, zero = 0, negative = -1)),
       weight_decay = c(no_number, list(`NULL` = NULL, negative = -1)),
+      sigma2_rate = c(no_number, list(`NULL` = NULL, zero = 0, negative = -1)),
       patience = c(no_count, list(zero = 0)),
       checkpoint = c(nothing, list(`TRUE` = TRUE, number = 1, directory = tempdir(), frame = frame,
                                    nowhere = file.path(tempfile(), "fit.rds"))),

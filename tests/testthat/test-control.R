@@ -58,9 +58,9 @@ test_that("defaults of training are as documented", {
          maxit = 2000L, accelerate = "anderson", rotate = TRUE)
   )
   expect_identical(
-    unclass(control)[9:16],
-    list(momentum = 0.9, clip = Inf, weight_decay = 0, patience = NULL, checkpoint = NULL,
-         every = 10L, callback = NULL, threads = NULL)
+    unclass(control)[9:17],
+    list(momentum = 0.9, clip = Inf, weight_decay = 0, sigma2_rate = 1, patience = NULL,
+         checkpoint = NULL, every = 10L, callback = NULL, threads = NULL)
   )
   expect_identical(control$progress, interactive())
 })
@@ -68,14 +68,14 @@ test_that("defaults of training are as documented", {
 test_that("settings of training are taken as they are, in one type", {
   control <- train_control(epochs = 5, batch_size = 32, learning_rate = 1L, samples = 3,
                            tol = 1L, maxit = 7, accelerate = "none", rotate = FALSE,
-                           momentum = 0L, clip = 2L, weight_decay = 1L, patience = 4,
-                           checkpoint = file.path(tempdir(), "fit.rds"), every = 2,
+                           momentum = 0L, clip = 2L, weight_decay = 1L, sigma2_rate = 1L,
+                           patience = 4, checkpoint = file.path(tempdir(), "fit.rds"), every = 2,
                            callback = mean, threads = 2, progress = TRUE)
   expect_identical(
     unclass(control),
     list(epochs = 5L, batch_size = 32L, learning_rate = 1, samples = 3L, tol = 1, maxit = 7L,
          accelerate = "none", rotate = FALSE, momentum = 0, clip = 2, weight_decay = 1,
-         patience = 4L, checkpoint = file.path(normalizePath(tempdir()), "fit.rds"),
+         sigma2_rate = 1, patience = 4L, checkpoint = file.path(normalizePath(tempdir()), "fit.rds"),
          every = 2L, callback = list(mean), threads = 2L, progress = TRUE)
   )
   expect_identical(train_control(callback = list(mean, sum))$callback, list(mean, sum))
@@ -115,6 +115,7 @@ test_that("a setting of training out of range names itself", {
   refused(clip = 0, said = "`clip` must be a finite number above 0, not 0.")
   refused(weight_decay = -1,
           said = "`weight_decay` must be a finite number of at least 0, not -1.")
+  refused(sigma2_rate = 0, said = "`sigma2_rate` must be a finite number above 0, not 0.")
   refused(patience = 0, said = "`patience` must be a whole number, 1 or more, not 0.")
   refused(every = 0, said = "`every` must be a whole number, 1 or more, not 0.")
   refused(threads = 0, said = "`threads` must be a whole number between 1 and 64, not 0.")

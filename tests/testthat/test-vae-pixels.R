@@ -26,7 +26,7 @@ given <- function(x = pixels) {
 settings <- function(key = 1:2, threads = 1L, batch = 7L) {
   list(beta = 1, free_bits = 0, floor = -20, square = 1, samples = 1L, batch = batch,
        key = key, threads = threads, optimiser = 0L, learning_rate = 0, momentum = 0,
-       clip = Inf, warm = 0, weight_decay = 0, follow = 0)
+       clip = Inf, warm = 0, weight_decay = 0, follow = 0, noise_rate = 1)
 }
 evaluate <- function(data = given(), epoch = 1L, ...) {
   .Call(C_vae_evaluate, shape, data, theta, epoch, settings(...))

@@ -315,7 +315,7 @@ test_that("it moves by a running mean over the steps of an epoch, 100 at most", 
   rate <- function(batch, n = 200, beta = 1, epoch = 1, ...) {
     asked <- modifyList(list(learn_sigma2 = TRUE, sigma2_update = "optimal", beta = beta),
                         list(...))
-    noise_rate(list(asked = asked, n = n), list(batch_size = batch), epoch)
+    noise_share(list(asked = asked, n = n), list(batch_size = batch), epoch)
   }
   expect_identical(rate(200), 1)
   expect_identical(rate(50), 1 / 4)
