@@ -20,6 +20,7 @@
 #define layer_size float_layer_size
 #define layer_forward float_layer_forward
 #define layer_backward float_layer_backward
+#define optimiser_rate float_optimiser_rate
 #define optimiser_climb float_optimiser_climb
 #define optimiser_work float_optimiser_work
 #define vae_lay_out float_vae_lay_out

@@ -73,7 +73,9 @@ static vae_progress plain_epoch(const problem *q, const vae_training *set, uint3
                                misfit, work, sums);
     if (set->follow > 0.0) plain_follow(q, set, misfit, gradient, at->theta);
     if (set->decay > 0.0)
-      vae_decay(&q->net, 1.0 - set->decay * set->climb.rate, at->theta);
+      vae_decay(&q->net, 1.0 - set->decay * set->climb.rate *
+                fmin(1.0, set->climb.warm > 0.0 ? (at->steps + 1.0) / set->climb.warm : 1.0),
+                at->theta);
     optimiser_state state = {at->theta, at->m, at->v, at->steps};
     real *log_s2 = at->theta + q->net.log_s2_offset;
     for (size_t f = 0; f < vae_noises(&q->net.shape); f++) misfit[f] = log_s2[f];

@@ -10,6 +10,11 @@ size_t optimiser_work(size_t count)
   return (count + EACH_STRETCH - 1) / EACH_STRETCH;
 }
 
+double optimiser_rate(const optimiser *o, double steps)
+{
+  return steps + 1.0 < o->warm ? o->rate * (steps + 1.0) / o->warm : o->rate;
+}
+
 double optimiser_climb(const optimiser *o, gemm_plan plan, size_t count,
                        const real *gradient, optimiser_state *state, double *work)
 {
@@ -17,8 +22,8 @@ double optimiser_climb(const optimiser *o, gemm_plan plan, size_t count,
   each_squares(plan, count, gradient, work);
   for (size_t i = 0; i < optimiser_work(count); i++) norm += work[i];
   norm = sqrt(norm);
+  double rate = optimiser_rate(o, state->steps);
   state->steps += 1.0;
-  double rate = state->steps < o->warm ? o->rate * state->steps / o->warm : o->rate;
   each_rates r = {.scale = (real) (norm > o->clip ? o->clip / norm : 1.0),
                   .rate = (real) rate, .momentum = (real) o->momentum};
   if (o->kind == OPTIMISER_SGD) {

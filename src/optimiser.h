@@ -22,6 +22,9 @@ typedef struct {
   double steps;
 } optimiser_state;
 
+/* The learning rate of the next update after so many. */
+double optimiser_rate(const optimiser *o, double steps);
+
 /* One update; returns the norm of the gradient before it was clipped. Work:
  * optimiser_work() doubles. */
 double optimiser_climb(const optimiser *o, gemm_plan plan, size_t count,

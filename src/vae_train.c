@@ -101,7 +101,8 @@ int vae_epoch(const vae_net *net, const vae_data *data, uint32_t epoch,
     memset(gradient + set->frozen_from, 0,
            (set->frozen_to - set->frozen_from) * sizeof *gradient);
     if (set->decay > 0.0)
-      vae_decay(net, (real) (1.0 - set->climb.rate * set->decay), state->theta);
+      vae_decay(net, (real) (1.0 - optimiser_rate(&set->climb, state->steps) * set->decay),
+                state->theta);
     double norm = climb(net, set, gradient, state, misfit, squares);
     progress->step++;
     if (!isfinite(terms.objective) || !isfinite(norm)) return ELBO_NOT_FINITE;
