@@ -103,11 +103,12 @@ print.em_control <- function(x, ...) {
 #'   1 - `learning_rate` `weight_decay` (Loshchilov and Hutter 2019); 0 for none.
 #' @param sigma2_rate where [vae()] learns `sigma2` by gradient: its learning rate as a
 #'   multiple of `learning_rate`. Less than 1 keeps `sigma2` from following the large errors
-#'   of the first epochs, which make dimensions collapse.
-#' @param patience `NULL`, or after how many epochs without a better ELBO to stop: that
-#'   of the validation data, of which the start has one, too, or where there are none, of
-#'   training. Epochs before `beta` has its last value do not count. The best weights are
-#'   then restored, also where training ended otherwise. With validation data and without
+#'   of the first epochs.
+#' @param patience `NULL`, or after how many epochs without a better ELBO than that of the
+#'   epochs before to stop: that of the validation data or, where there are none, of
+#'   training. Epochs before `beta` has its last value do not count. The best weights, which
+#'   with validation data may be those of the start, are then restored, also where training
+#'   ended otherwise. With validation data and without
 #'   `epochs` `NULL` is 10 epochs or, where that is more, 300 steps.
 #' @param checkpoint `NULL`, or the name of a file to which the fit so far is written
 #'   every `every` epochs and at the end, for `vae(resume = )`. A process that is killed
@@ -182,7 +183,7 @@ linear_defaults <- function(control) {
 }
 
 # What vae() takes for `n` rows: batches of 100, 150 epochs or, where that is more, as many
-# as make 2,000 steps, but no more than 100,000 steps; a rate that falls along half a cosine;
+# as make 2,000 steps, but no more than 50,000 steps; a rate that falls along half a cosine;
 # and where validation data can tell and epochs are not given, the patience of 10 epochs or
 # of 300 steps.
 training_defaults <- function(control, n, validated) {
@@ -190,7 +191,7 @@ training_defaults <- function(control, n, validated) {
   control$batch_size <- as.integer(min(batch, n))
   steps <- ceiling(n / control$batch_size)             # of an epoch
   if (is.null(control$epochs)) {
-    control$epochs <- as.integer(ceiling(max(min(150, 1e5 / steps), 2000 / steps)))
+    control$epochs <- as.integer(ceiling(max(min(150, 5e4 / steps), 2000 / steps)))
     if (validated && is.null(control$patience)) {
       control$patience <- as.integer(max(10, ceiling(300 / steps)))
     }

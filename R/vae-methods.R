@@ -412,8 +412,7 @@ vae_at_noise <- function(object, sigma2, own) {
   object$theta <- set_noise(object, object$theta, sigma2 / object$u^2)
   object$state$theta <- set_noise(object, object$state$theta, sigma2 / object$u^2)
   # the best weights so far, and the wait for better ones, were those of other noise
-  object$state["best"] <- list(NULL)
-  object$state$idle <- 0L
+  object$state <- forget_best(object$state)
   if (is.null(own)) {
     object$elbo <- object$reconstruction <- NA_real_
   } else {

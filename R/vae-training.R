@@ -3,8 +3,8 @@
 # interrupts.
 #
 # A state is a list: theta, m, v (floats in raw vectors), steps, epoch (made so far), key
-# (of the random numbers), best (list(theta, epoch, score), where patience asks for it)
-# and idle (epochs since then).
+# (of the random numbers), best (list(theta, epoch, score), where patience asks for it;
+# the start may be it), peak (the best score of an epoch so far) and idle (epochs since).
 
 # Runs epochs until control$epochs. Returns list(state, theta, history, best_epoch,
 # converged).
@@ -98,11 +98,12 @@ noise_share <- function(problem, control, epoch) {
 resumed_state <- function(problem, resume) {
   state <- resume$state
   if (identical(problem$fingerprint$validation, resume$fingerprint$validation)) return(state)
-  state$idle <- 0L
-  if (is.null(state$best)) return(state)
-  score <- validation_elbo(problem, state$best$theta, state$key)
-  if (is.null(score)) score <- resume$history$elbo[match(state$best$epoch, resume$history$epoch)]
-  if (is.finite(score)) state$best$score <- score else state["best"] <- list(NULL)
+  best <- state$best
+  state <- forget_best(state)
+  if (is.null(best)) return(state)
+  score <- validation_elbo(problem, best$theta, state$key)
+  if (is.null(score)) score <- resume$history$elbo[match(best$epoch, resume$history$epoch)]
+  if (is.finite(score)) state$best <- replace(best, "score", score)
   state
 }
 
@@ -143,14 +144,28 @@ score_epoch <- function(problem, state, row, control) {
     if (state$epoch <= warmup_epochs(problem$asked$beta)) {
       return(list(state = state, row = row))
     }
-    better <- is.finite(score) && (is.null(state$best) || score > state$best$score)
-    state$idle <- if (better) 0L else state$idle + 1L
-    if (better) state$best <- list(theta = state$theta, epoch = state$epoch, score = score)
+    better <- function(than) is.finite(score) && (is.null(than) || score > than)
+    if (better(state$best$score)) {
+      state$best <- list(theta = state$theta, epoch = state$epoch, score = score)
+    }
+    # the first steps may lose what the start has, and gain it later
+    if (better(state$peak)) {
+      state$peak <- score
+      state$idle <- 0L
+    } else {
+      state$idle <- state$idle + 1L
+    }
   } else {
-    state["best"] <- list(NULL)
-    state$idle <- 0L
+    state <- forget_best(state)
   }
   list(state = state, row = row)
+}
+
+# No best weights so far, and no wait for better ones.
+forget_best <- function(state) {
+  state["best"] <- state["peak"] <- list(NULL)
+  state$idle <- 0L
+  state
 }
 
 # Epochs before the weight of the KL comes to its last value, for good.

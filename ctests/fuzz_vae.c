@@ -48,7 +48,8 @@ static vae_training draw_training(int wild)
   static const real bits[] = {0, (real) 0.3, 100};
   static const double clips[] = {INFINITY, 1.0, 1e-30, 1e30};
   static const double rates[] = {1e-3, 0.0, 0.1, 1e30}, warms[] = {0.0, 4.5, 100.0, 1e30};
-  static const double follows[] = {0.0, 0.05, 0.5, 1.0}, noise_rates[] = {1.0, 0.1, 1e-30, 1e30};
+  static const double follows[] = {0.0, 0.05, 0.5, 1.0};
+  static const double noise_rates[] = {1.0, 0.1, 1e-30, 1e30};
   size_t choice = wild ? 4 : 2;
   vae_training set = {
     .decay = test_below(2) ? 0.0 : test_uniform(), .follow = follows[test_below(choice)],

@@ -245,7 +245,8 @@ static void threads_change_no_bit_of_an_epoch(void)
       vae_shape s = large_shape(noise);
       problem q = new_problem(&s, &(recipe) {395, 1 + (size_t) noise, noise == 1, 0, 1.0,
                                              0.0, -20.0});
-      vae_training set = {.model = q.set, .follow = 0.1, .noise_rate = 1.0, .batch = 150, .key = {{1, 2}}};
+      vae_training set = {.model = q.set, .follow = 0.1, .noise_rate = 1.0, .batch = 150,
+                          .key = {{1, 2}}};
       set.climb = (optimiser) {.kind = OPTIMISER_ADAM, .rate = 1e-3, .clip = INFINITY,
                                .warm = 2.0};
       for (size_t i = 0; i < q.net.size; i++) q.theta[i] *= (real) 0.2;

@@ -132,8 +132,8 @@ static vae_shape usual_shape(int kind)
 }
 
 /* Both optimisers, with and without decay, clipping, first steps, and s2 that go their own
- * way or at a rate of their own; batches of 1, that leave a rest, that do not, and all at once or more than there
- * are. */
+ * way or at a rate of their own; batches of 1, that leave a rest, that do not, and all at
+ * once or more than there are. */
 static void an_epoch_is_its_batches(void)
 {
   static const size_t batches[] = {1, 3, 5, 20, 1000};

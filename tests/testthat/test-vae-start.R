@@ -351,6 +351,26 @@ test_that("sigma2 moves by default in closed form, from a random start by its gr
                class = "elbo_error")
 })
 
+test_that("by gradient sigma2 has a learning rate of its own", {
+  # one step of gradient ascent, proportional to its rate
+  moved <- function(rate, noise) {
+    set.seed(1)
+    fit <- vae(x, 2, encoder = 3, start = "random", sigma2 = 1, noise = noise,
+               optimizer = "sgd", epochs = 1, batch_size = Inf, learning_rate = 0.1,
+               control = train_control(sigma2_rate = rate))
+    list(noise = log(unname(fit$sigma2)), weights = coef(fit)$output)
+  }
+  for (noise in c("shared", "feature")) {
+    whole <- moved(1, noise)
+    expect_true(all(abs(whole$noise) > 1e-5))
+    for (rate in c(0.25, 3)) {
+      part <- moved(rate, noise)
+      expect_equal(part$noise, rate * whole$noise, tolerance = 0.01)
+      expect_identical(part$weights, whole$weights)
+    }
+  }
+})
+
 test_that("update() chooses anew how sigma2 is learned where the call did not say", {
   set.seed(1)
   fit <- vae(x, 2, encoder = 3, epochs = 1)
@@ -397,7 +417,7 @@ test_that("patience waits for the end of a warm-up", {
                             control = train_control(patience = 3), ...)))
   }
   fit <- falling(1)
-  expect_identical(c(fit$best_epoch, fit$iterations), c(0L, 3L))
+  expect_identical(c(fit$best_epoch, fit$iterations), c(0L, 4L))
   fit <- falling(schedule_warmup(8))             # weight 1 from epoch 8 on
   expect_identical(c(fit$best_epoch, fit$iterations), c(8L, 11L))
   expect_true(fit$converged)
@@ -414,8 +434,9 @@ test_that("settings that are not given count steps", {
   expect_identical(chosen(60), list(batch_size = 60L, epochs = 2000L, patience = NULL))
   expect_identical(chosen(250)$epochs, 667L)                   # of 3 steps
   expect_identical(chosen(1000), list(batch_size = 100L, epochs = 200L, patience = NULL))
-  expect_identical(chosen(60000)$epochs, 150L)                 # 90,000 steps
-  expect_identical(chosen(1e6)$epochs, 10L)                    # 100,000 steps
+  expect_identical(chosen(30000)$epochs, 150L)                 # 45,000 steps
+  expect_identical(chosen(60000)$epochs, 84L)                  # 50,000 steps
+  expect_identical(chosen(1e6)$epochs, 5L)
   expect_identical(chosen(1e8)$epochs, 1L)
   expect_identical(chosen(1000, batch_size = 500)$epochs, 1000L)
   expect_identical(chosen(1000, batch_size = Inf)[1:2], list(batch_size = 1000L, epochs = 2000L))
@@ -461,10 +482,24 @@ test_that("with validation data and no epochs training stops where these say so"
   # at a rate that spoils it the start is best
   set.seed(1)
   fit <- vae(x, 2, encoder = 16, validation = others, batch_size = 10, learning_rate = 5)
-  expect_identical(c(fit$best_epoch, fit$iterations), c(0L, 50L))    # patience: 300 steps
+  expect_identical(c(fit$best_epoch, fit$iterations), c(0L, 51L))    # the first, and 300 steps
   expect_linear(coef(fit))
   expect_equal(linear_elbo(coef(fit), x), per_row(ppca(x, 2)), tolerance = 1e-5)
   expect_output(print(fit), "weights of epoch 0, the best, stopped early", fixed = TRUE)
+})
+
+test_that("patience lasts while epochs gain, if less than the start has", {
+  state <- list(theta = "start", best = list(theta = "start", epoch = 0L, score = 0), idle = 0L)
+  waits <- bests <- integer()
+  for (score in c(-5, -4, -6, -4, NaN, -3, 1, 0.5)) {
+    state$epoch <- length(waits) + 1L
+    state <- score_epoch(list(asked = list(beta = 1)), state, list(elbo = score),
+                         list(patience = 3))$state
+    waits <- c(waits, state$idle)
+    bests <- c(bests, state$best$epoch)
+  }
+  expect_identical(waits, c(0L, 0L, 1L, 2L, 3L, 0L, 0L, 1L))
+  expect_identical(bests, c(0L, 0L, 0L, 0L, 0L, 0L, 7L, 7L))
 })
 
 test_that("the rows set aside are a tenth, between ten and a thousand", {

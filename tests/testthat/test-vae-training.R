@@ -1480,9 +1480,9 @@ test_that("a validation ELBO that is not finite is no improvement, and is told",
   expect_identical(c(out$value$iterations, out$value$best_epoch), c(4L, 4L))
   expect_match(out$said, "not finite in 4 of 4 epochs", fixed = TRUE)
   expect_output(print(out$value), "ELBO of the validation data: NaN", fixed = TRUE)
-  # nothing is better than the start
-  out <- scored(c(-5, NaN, -6, -5.5, -7, -8, -9))
-  expect_identical(c(out$value$iterations, out$value$best_epoch), c(4L, 0L))
+  # nothing is better than the start: the first epoch, and as many as patience has
+  out <- scored(c(-5, -5.5, NaN, -6, -7, -8, -9))
+  expect_identical(c(out$value$iterations, out$value$best_epoch), c(5L, 0L))
   set.seed(1)
   still <- vae(x, 2, encoder = 6, epochs = 1, learning_rate = 1e-300, sigma2_update = "gradient")
   expect_equal(coef(out$value), coef(still))
