@@ -100,7 +100,8 @@ print.em_control <- function(x, ...) {
 #' @param momentum of `"sgd"`, from 0 to below 1.
 #' @param clip `Inf`, or the largest norm of a gradient: longer ones are shortened to it.
 #' @param weight_decay each step multiplies the weights of the layers (not the biases) by
-#'   1 - `learning_rate` `weight_decay` (Loshchilov and Hutter 2019); 0 for none.
+#'   1 - rate `weight_decay`, with the learning rate of the step (Loshchilov and Hutter
+#'   2019); 0 for none.
 #' @param sigma2_rate where [vae()] learns `sigma2` by gradient: its learning rate as a
 #'   multiple of `learning_rate`. Less than 1 keeps `sigma2` from following the large errors
 #'   of the first epochs.

@@ -705,9 +705,9 @@ test_that("weight decay shrinks weights, not biases or variances", {
     }))
     expect_length(weight, length(at[[1]]$theta))
     for (t in 2:5) {
-      # the step's rate rises, the decay does not
-      step <- rate * t / rise * at[[t]]$m / (1 - 0.9^t) / (sqrt(at[[t]]$v / (1 - 0.999^t)) + 1e-8)
-      shrunk <- at[[t - 1]]$theta * ifelse(weight, 1 - rate * decay, 1)
+      now <- rate * t / rise                    # of the step and of the decay
+      step <- now * at[[t]]$m / (1 - 0.9^t) / (sqrt(at[[t]]$v / (1 - 0.999^t)) + 1e-8)
+      shrunk <- at[[t - 1]]$theta * ifelse(weight, 1 - now * decay, 1)
       expect_equal(at[[t]]$theta, shrunk + step, tolerance = 1e-6)
     }
   }
