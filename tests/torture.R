@@ -140,7 +140,7 @@ training <- function(shape, samples = 1L, batch = 5L, optimiser = 0L, follow = 0
   list(beta = 0.7, free_bits = 0.01, floor = rep(-9, noises), square = rep(0.5, noises),
        samples = samples, batch = batch, key = 7:8, threads = 0L, optimiser = optimiser,
        learning_rate = 0.01, momentum = 0.9, clip = Inf, warm = 4, weight_decay = 0.1,
-       follow = follow)
+       follow = follow, noise_rate = if (follow > 0) 1 else 0.3)
 }
 for (x in c(complete, missing)) with(companion(x), {
   p <- length(mu)
