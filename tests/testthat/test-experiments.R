@@ -339,3 +339,13 @@ test_that("every stored row says with what it was made", {
                      info = basename(file))
   }
 })
+
+test_that("the stored curves of Fig. 3 begin as training does", {
+  table <- utils::read.csv(system.file("extdata", "fig3.csv", package = "elbo"))
+  for (elbo in c("analytic", "stochastic")) {
+    set.seed(1)
+    fit <- linear_vae(mnist1000$x / 255, 200, elbo = elbo, optimizer = "adam", sigma2 = 0.1,
+                      control = train_control(epochs = 10, learning_rate = 0.003))
+    expect_equal(fit$history$elbo[table$step[1:2]], table[[elbo]][1:2], tolerance = 1e-6)
+  }
+})
