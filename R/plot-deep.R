@@ -11,8 +11,8 @@ VAE_PLOTS <- c("history", "kl", "latent", "reconstructions", "samples", "travers
 #'
 #' @details
 #' * `"history"`: ELBO per observation over epochs, as training met it; that of the
-#'   validation data, where there are any; and the objective, where `beta` or `free_bits`
-#'   made it visibly another. A dashed line is the log-likelihood of the linear model with
+#'   validation data, where there are any; and the objective, where `free_bits` or a `beta`
+#'   below 1, or above 1 to the end, made it visibly another. A dashed line is the log-likelihood of the linear model with
 #'   the same k (pPCA), where it is known and not far from the curves. A cross marks the
 #'   epoch whose weights the fit has, if that is not the last. The first tenth is left off the
 #'   axis where it is far from the rest, which a note above the plot says.
@@ -209,7 +209,9 @@ epochs_data <- function(x) {
   if (any(is.finite(history$validation))) series$validation <- history$validation
   # what could not be told from the ELBO is left out
   visible <- max(0.01 * diff(range(history$elbo)), 1e-6 * abs(history$elbo))
-  weighted <- any(abs(history$objective - history$elbo) > visible)
+  # not where the KL only weighed more at first, as it does by default
+  fell <- all(history$beta >= 1) && last(x$arguments$beta) == 1 && x$arguments$free_bits == 0
+  weighted <- !fell && any(abs(history$objective - history$elbo) > visible)
   if (weighted) series$objective <- history$objective
   colours <- c(ELBO = "blue", validation = "orange", objective = "grey")[names(series)]
   out <- history_curves(history$epoch, series, "epoch", "Epochs",

@@ -649,8 +649,9 @@ in_data_units <- function(object, l, weights, bias) {
 #'
 #' With `epochs`, training goes on up to that many epochs in all, bit for bit as if it had
 #' never stopped; where `patience` had stopped it, patience begins anew. It goes on with the
-#' settings that the fit had, those that the model chose included: a learning rate that fell
-#' to its last value stays there. A fit does not keep callbacks: it goes on without them.
+#' settings that the fit had, those that the model chose included: a learning rate or weight of
+#' the KL that fell to its last value stays there. A fit does not keep callbacks: it goes on
+#' without them.
 #' Other arguments change the call, as [stats::update()] does, and fit anew with the settings
 #' as they were given: a number of epochs that was found on rows set aside is found again.
 #' The data, a condition and validation data are those in the fit (`keep_data = TRUE`) or are
@@ -675,18 +676,20 @@ update.vae <- function(object, ..., epochs = NULL) {
   if (!is.null(epochs)) settings$epochs <- check_count(epochs, "epochs")
   if (goes_on && is_finished(object, settings$epochs)) return(object)
   control <- structure(settings, class = "train_control")
-  shown <- if (!is.null(epochs)) shown_epochs(object, settings)
+  shown <- if (!is.null(epochs)) shown_epochs(object, settings, goes_on)
   if (goes_on) {
+    object$arguments$given$beta <- schedule_so_far(object)
     if (isTRUE(object$converged)) object$state$idle <- 0L      # patience begins anew
     control$resume <- object
   }
   refit(as_given(object), changed, vae, control, shown, parent.frame())
 }
 
-# The rate goes on as it ended: the call that makes the fit has the schedule of the epochs
-# that were first asked for.
-shown_epochs <- function(object, settings) {
+# Rate and weight of the KL go on as they ended: the call that makes the fit has the schedules
+# of the epochs that were first asked for.
+shown_epochs <- function(object, settings, goes_on) {
   asked <- list(epochs = settings$epochs)
+  if (!goes_on) return(shown_settings(object, vae, asked))
   control <- object$call$control
   given <- c(names(object$call), if (is_literal_control(control)) names(match.call(
     train_control, control)) else if (!is.null(control)) names(Filter(length, object$given)))
@@ -695,10 +698,25 @@ shown_epochs <- function(object, settings) {
                                 settings$learning_rate[1])
   }
   if (!"patience" %in% given) asked$patience <- settings$patience      # that vae() chose
-  shown_settings(object, vae, asked)
+  fell <- is.null(object$arguments$given$beta) && !is.null(schedule_so_far(object))
+  c(shown_settings(object, vae, asked),
+    if (fell) list(beta = bquote(c(schedule_cosine(.(length(object$arguments$beta) - 1L),
+                                                   .(LINEAR_BETA), 1), 1))))
+}
+
+# The weights of the KL that the fit was given or that vae() chose; NULL where it chose 1.
+schedule_so_far <- function(object) {
+  beta <- object$arguments$beta
+  if (length(beta) > 1) beta else object$arguments$given$beta
 }
 
 # ---- printing ------------------------------------------------------------
+
+# Training that ends early may do so before `beta` has its last value.
+describe_beta <- function(x) {
+  end <- last(x$arguments$beta)
+  paste0(format(x$beta, digits = 3), if (x$beta != end) paste(", on its way to", format(end)))
+}
 
 #' @export
 print.vae <- function(x, ...) {
@@ -715,7 +733,7 @@ print.vae <- function(x, ...) {
   if (!is.null(x$search)) cat(describe_search(x$search), "\n", sep = "")
   if (!is.null(x$transform)) cat("Transform: ", format(x$transform), "\n", sep = "")
   cat("Noise variance sigma2: ", describe_noise(x), "\n", sep = "")
-  if (x$beta != 1) cat("Weight of the KL, beta: ", format(x$beta), "\n", sep = "")
+  if (x$beta != 1) cat("Weight of the KL, beta: ", describe_beta(x), "\n", sep = "")
   print_elbo(x)
   validation <- validation_at_end(x)
   if (length(validation) && (is.nan(validation) || !is.na(validation))) {

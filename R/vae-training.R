@@ -108,7 +108,7 @@ resumed_state <- function(problem, resume) {
 }
 
 # With patience the start is the best so far: training may lead nowhere better. Not where
-# the weight of the KL has yet to come to its last value.
+# the weight of the KL has yet to rise to its last value.
 score_start <- function(problem, state, control) {
   if (is.null(control$patience) || is.null(problem$validation)) return(state)
   rows <- validation_rows(problem, state$theta, state$key)
@@ -148,8 +148,11 @@ score_epoch <- function(problem, state, row, control) {
     if (better(state$best$score)) {
       state$best <- list(theta = state$theta, epoch = state$epoch, score = score)
     }
-    # the first steps may lose what the start has, and gain it later
-    if (better(state$peak)) {
+    # the first steps may lose what the start has, and gain it later; so may a larger weight
+    # of the KL
+    if (state$epoch <= changing_epochs(problem$asked$beta)) {
+      state$idle <- 0L
+    } else if (better(state$peak)) {
       state$peak <- score
       state$idle <- 0L
     } else {
@@ -168,8 +171,10 @@ forget_best <- function(state) {
   state
 }
 
-# Epochs before the weight of the KL comes to its last value, for good.
-warmup_epochs <- function(beta) max(0L, which(beta != last(beta)))
+# Epochs before the weight of the KL comes to its last value, for good; and before it is no
+# more below that.
+changing_epochs <- function(beta) max(0L, which(beta != last(beta)))
+warmup_epochs <- function(beta) max(0L, which(beta < last(beta)))
 
 # The terms that the steps of an epoch met, where the ELBO of its weights is not known.
 terms_of_epoch <- function(problem, history, epoch) {
@@ -393,7 +398,7 @@ is_finished <- function(fit, epochs) {
 
 # The fit with its arguments as the user gave them: of some the fit has what they led to.
 as_given <- function(fit) {
-  chosen <- c("encoder", "decoder", "sigma2_update", "given")
+  chosen <- c("encoder", "decoder", "sigma2_update", "beta", "given")
   fit$arguments <- c(fit$arguments[setdiff(names(fit$arguments), chosen)],
                      fit$arguments$given)
   if (!is.null(fit$kept_condition)) fit$arguments$condition <- fit$kept_condition
@@ -416,6 +421,7 @@ check_same_model <- function(fit, given) {
 
 same_argument <- function(name, value, fit, given) {
   made <- fit$arguments[[name]]
+  if (name == "beta" && is.null(value)) return(is.null(fit$arguments$given$beta))
   if (name == "activation") {
     if (any(c("encoder", "decoder") %in% names(given))) return(TRUE)    # it is in those
     used <- c(layer_activations(fit$arguments$encoder),

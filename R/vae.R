@@ -20,18 +20,18 @@
 #' and V is best for complete rows. Where `sigma2` is given W is best for `beta` `sigma2`.
 #' Dimensions beyond those that pPCA can have, and the condition, start without a say. On
 #' large data with missing cells or many dimensions pPCA is fitted to some of the rows.
-#' With `"random"` there are no such maps; `sigma2` starts at pPCA's. The linear start is
-#' ahead for a long time, but need not end ahead: on 60,000 digits (`logit_pixels(1e-6)`, k =
-#' 200, layers of 1,024 and 512) its ELBO was -1055.1 after 200 epochs with no dimension
-#' collapsed, that of a random start with `sigma2` fixed at 1 was -1038.4 with 59.5 per cent
-#' collapsed.
+#' With `"random"` there are no such maps; `sigma2` starts at pPCA's. pPCA codes each direction
+#' by itself, at a KL that networks can do without but give up slowly. Where `beta` is left
+#' alone it therefore falls from 3 to 1, along half a cosine over the first half of the epochs:
+#' on 20,000 digits (`logit_pixels(1e-6)`, k = 200, 60 epochs) the ELBO of other digits ended at
+#' -1051.6 so, at -1061.0 with `beta = 1` throughout, and at -1103.4 from a random start.
 #'
 #' **Noise.** `sigma2` is one number (`noise = "shared"`), one for each feature
 #' (`"feature"`), or a function of z given by the decoder (`"network"`). Where it is
 #' learned, `sigma2_update = "optimal"` moves it at each step towards the mean squared
 #' error of the batch, its optimum in closed form (Rybkin, Daniilidis and Levine 2021), by
-#' 1 / min(100, steps of an epoch) of the way; it stays as it is until `beta` has its last
-#' value. `"gradient"` has the optimiser move its log, as Lucas et al. (2019) do, by not
+#' 1 / min(100, steps of an epoch) of the way; it stays as it is where `beta` has yet to rise
+#' to its last value. `"gradient"` has the optimiser move its log, as Lucas et al. (2019) do, by not
 #' much more than the learning rate at a step, so that it may lag behind. The likelihood has
 #' no upper bound: it grows for ever as the noise of a feature that is reconstructed exactly
 #' goes to zero (Beaulac 2019). `sigma2` therefore counts as `sigma2_min` where it is less; a
@@ -99,7 +99,7 @@
 #'   mean variance of the features, or of the variance of each.
 #' @param beta weight of the KL: a number, 0 or more, or a schedule with one number for
 #'   each epoch, the last of which is kept from then on; see [schedule_warmup()] and
-#'   [schedule_cyclic()].
+#'   [schedule_cyclic()]. `NULL` is 1, with the linear start after a fall from 3, see Details.
 #' @param free_bits nats that a latent dimension may have at no cost.
 #' @param condition `NULL`, or what encoder and decoder are given beside x and z, so that
 #'   the model is p(x | condition): a factor (or characters) with a value for each row, or
@@ -199,7 +199,7 @@ vae <- function(x, k, encoder = c(512, 256), decoder = rev(encoder), activation 
                 start = c("linear", "random"), latent_variance = c("network", "shared"),
                 sigma2 = NULL, learn_sigma2 = TRUE,
                 sigma2_update = c("optimal", "gradient"),
-                noise = c("shared", "feature", "network"), sigma2_min = NULL, beta = 1,
+                noise = c("shared", "feature", "network"), sigma2_min = NULL, beta = NULL,
                 free_bits = 0, condition = NULL, center = TRUE, scale = FALSE,
                 transform = NULL, optimizer = c("adam", "sgd"), validation = NULL,
                 epochs = NULL, batch_size = NULL, learning_rate = NULL,
@@ -229,7 +229,8 @@ vae <- function(x, k, encoder = c(512, 256), decoder = rev(encoder), activation 
   check_choice(activation, "activation", ACTIVATIONS)
   given <- c(list(encoder = encoder, activation = activation),
              if (!missing(decoder)) list(decoder = decoder),
-             if (!missing(sigma2_update)) list(sigma2_update = sigma2_update))
+             if (!missing(sigma2_update)) list(sigma2_update = sigma2_update),
+             if (!is.null(beta)) list(beta = beta))
   encoder <- check_layers(encoder, "encoder", activation)
   asked <- list(
     k = check_count(k, "k", 1, 2^24),
@@ -243,7 +244,7 @@ vae <- function(x, k, encoder = c(512, 256), decoder = rev(encoder), activation 
     sigma2_update = NULL,
     noise = check_choice(noise, "noise", c("shared", "feature", "network")),
     sigma2_min = NULL,
-    beta = check_schedule(beta, "beta", "a number from 0 to 1e30", zero = TRUE, most = 1e30),
+    beta = NULL,
     free_bits = check_number(free_bits, "free_bits", 0, 1e30),
     center = check_vector_or_flag(center, "center", raw),
     scale = check_vector_or_flag(scale, "scale", raw, positive = TRUE),
@@ -254,6 +255,10 @@ vae <- function(x, k, encoder = c(512, 256), decoder = rev(encoder), activation 
   asked["sigma2"] <- list(check_vae_sigma2(sigma2, "sigma2", asked, ncol(raw)))
   asked["sigma2_min"] <- list(check_vae_sigma2(sigma2_min, "sigma2_min", asked, ncol(raw)))
   asked$sigma2_update <- check_sigma2_update(sigma2_update, missing(sigma2_update), asked)
+  if (!is.null(beta)) {
+    asked$beta <- check_schedule(beta, "beta", "NULL or a number from 0 to 1e30", zero = TRUE,
+                                 most = 1e30)
+  }
   asked$given <- given
   if (is_number(validation)) asked$validation <- validation
   fit <- if (is.null(validation) && is.null(control$epochs)) fit_until_good else fit_vae
@@ -289,6 +294,7 @@ fit_until_good <- function(raw, asked, condition, validation, control, call, ter
     return(fit)
   }
   assign(".Random.seed", seed, envir = globalenv())       # as without the search
+  asked$beta <- fit$arguments$beta
   control$epochs <- if (fit$iterations <= warmup_epochs(asked$beta)) fit$iterations else
     fewest_epochs(fit$state$scores, epochs_to_end_with(fit))
   control$learning_rate <- fit$control$learning_rate
@@ -356,6 +362,15 @@ check_sigma2_update <- function(update, default, asked) {
   }
   "gradient"
 }
+
+# Weights of the KL. pPCA codes each direction by itself, at a KL that a network can do
+# without but gives up slowly: a KL that weighs more at first takes it away.
+default_beta <- function(start, epochs) {
+  falling <- if (start == "linear") epochs %/% 2L else 0L
+  c(if (falling > 0) schedule_cosine(falling, LINEAR_BETA, 1), 1)
+}
+
+LINEAR_BETA <- 3
 
 check_vae_sigma2 <- function(sigma2, arg, asked, p) {
   if (is.null(sigma2)) return(NULL)
@@ -441,6 +456,9 @@ vae_problem <- function(raw, asked, condition, validation, control, resume, term
   problem$validation <- validation_data(validation, held, x, given, problem,
                                         resume$validation_seed)
   problem$control <- training_defaults(control, data$n, !is.null(problem$validation))
+  if (!is.null(resume)) asked$beta <- resume$arguments$beta
+  if (is.null(asked$beta)) asked$beta <- default_beta(asked$start, problem$control$epochs)
+  problem$asked <- asked
   problem$fingerprint$validation <-
     if (!is.null(problem$validation)) fingerprints(problem$validation$data)
   data$x <- some(x, rows)
@@ -802,7 +820,7 @@ new_vae <- function(problem, run) {
         sigma2,
       sigma2_min = problem$floor * problem$u^2, linear = problem$linear[SHOWN_OF_LINEAR],
       floored = terms$floored,
-      beta = scheduled(asked$beta, max(1L, run$best_epoch)),
+      beta = if (run$best_epoch == 0) last(asked$beta) else scheduled(asked$beta, run$best_epoch),
       mean = structure(problem$means, names = problem$features),
       history = run$history, iterations = state$epoch, best_epoch = run$best_epoch,
       converged = run$converged, stopped = run$outcome,
@@ -874,10 +892,10 @@ finish_vae <- function(problem, run) {
   fit
 }
 
-# With less than all of the KL to the end the fit is not the model that was asked for.
+# With another weight of the KL to the end the fit is not the model that was asked for.
 warn_of_warmup <- function(fit) {
-  beta <- fit$arguments$beta
-  warm <- warmup_epochs(beta)
+  beta <- fit$arguments$given$beta
+  warm <- if (is.null(beta)) 0L else changing_epochs(beta)
   if (warm == 0 || fit$stopped != "limit" || fit$iterations > warm) return()
   warning(sprintf(paste("The final weight of the KL, `beta` = %s, was never reached: the run ended",
                         "after %d of %d epochs of warm-up. Give `epochs` of %d or more, or a",

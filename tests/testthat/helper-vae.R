@@ -142,13 +142,13 @@ expect_sampled <- function(found, expected, variance, samples) {
 # fits ---------------------------------------------------------------------------
 
 # A fit in a moment whose weights have all moved from where they started.
-quick_vae <- function(x, k, ..., epochs = 4, batch_size = 10, learning_rate = 0.02,
-                      seed = 1, control = list()) {
+quick_vae <- function(x, k, ..., beta = 1, epochs = 4, batch_size = 10,
+                      learning_rate = 0.02, seed = 1, control = list()) {
   set.seed(seed)
   settings <- list(epochs = epochs, batch_size = batch_size, learning_rate = learning_rate,
                    progress = FALSE)
   settings[names(control)] <- control
-  vae(x, k, ..., control = do.call(train_control, settings))
+  vae(x, k, ..., beta = beta, control = do.call(train_control, settings))
 }
 
 # What of a fit is a function of data, settings and seed.

@@ -307,7 +307,7 @@ table <- list(
       sigma2 = c(no_number, list(zero = 0, negative = -1)), learn_sigma2 = no_flag,
       sigma2_update = no_choice,
       sigma2_min = c(no_number, list(zero = 0, negative = -1, each = rep(1, 5))),
-      beta = without(no_weight, "zero", "zero_later"),
+      beta = without(no_weight, "zero", "zero_later", "NULL"),
       free_bits = c(no_number, list(`NULL` = NULL, negative = -1)),
       condition = no_condition, center = no_vector_or_flag, scale = no_scale,
       transform = no_transform,

@@ -471,35 +471,53 @@ test_that("with validation data and no epochs training stops where these say so"
   y <- curved(300)
   held <- curved(100, seed = 2)
   set.seed(1)
-  fit <- vae(y, 2, encoder = 16, validation = held, batch_size = 10)  # patience: 10 epochs
+  fit <- vae(y, 2, encoder = 16, validation = held, batch_size = 10, beta = 1)
   expect_true(fit$converged)
   expect_identical(fit$stopped, "converged")
   expect_null(fit$search)
   expect_identical(fit$best_epoch, which.max(fit$history$validation))
-  expect_identical(fit$iterations, fit$best_epoch + 10L)
+  expect_identical(fit$iterations, fit$best_epoch + 10L)             # patience
   expect_gt(max(fit$history$validation), fit$linear$validation + 0.3)
   expect_false(identical(fit$theta, fit$state$theta))
   # at a rate that spoils it the start is best
   set.seed(1)
-  fit <- vae(x, 2, encoder = 16, validation = others, batch_size = 10, learning_rate = 5)
+  fit <- vae(x, 2, encoder = 16, validation = others, batch_size = 10, learning_rate = 5,
+             beta = 1)
   expect_identical(c(fit$best_epoch, fit$iterations), c(0L, 51L))    # the first, and 300 steps
   expect_linear(coef(fit))
   expect_equal(linear_elbo(coef(fit), x), per_row(ppca(x, 2)), tolerance = 1e-5)
   expect_output(print(fit), "weights of epoch 0, the best, stopped early", fixed = TRUE)
 })
 
-test_that("patience lasts while epochs gain, if less than the start has", {
+# The waits that patience counts, and the best epochs, as epochs have these scores.
+follow <- function(scores, beta) {
   state <- list(theta = "start", best = list(theta = "start", epoch = 0L, score = 0), idle = 0L)
   waits <- bests <- integer()
-  for (score in c(-5, -4, -6, -4, NaN, -3, 1, 0.5)) {
+  for (score in scores) {
     state$epoch <- length(waits) + 1L
-    state <- score_epoch(list(asked = list(beta = 1)), state, list(elbo = score),
+    state <- score_epoch(list(asked = list(beta = beta)), state, list(elbo = score),
                          list(patience = 3))$state
     waits <- c(waits, state$idle)
     bests <- c(bests, state$best$epoch)
   }
-  expect_identical(waits, c(0L, 0L, 1L, 2L, 3L, 0L, 0L, 1L))
-  expect_identical(bests, c(0L, 0L, 0L, 0L, 0L, 0L, 7L, 7L))
+  list(waits = waits, bests = bests)
+}
+
+test_that("patience lasts while epochs gain, if less than the start has", {
+  expect_identical(follow(c(-5, -4, -6, -4, NaN, -3, 1, 0.5), beta = 1),
+                   list(waits = c(0L, 0L, 1L, 2L, 3L, 0L, 0L, 1L),
+                        bests = c(0L, 0L, 0L, 0L, 0L, 0L, 7L, 7L)))
+})
+
+test_that("patience waits until beta has its last value; the best may come while it falls", {
+  scores <- c(-5, 2, -6, -7, -8, -9, 1)
+  expect_identical(follow(scores, beta = c(3, 3, 2, 1)),
+                   list(waits = c(0L, 0L, 0L, 0L, 1L, 2L, 0L),
+                        bests = c(0L, 2L, 2L, 2L, 2L, 2L, 2L)))
+  # while it rises no epoch counts
+  expect_identical(follow(scores, beta = c(0.1, 0.1, 0.5, 1)),
+                   list(waits = c(0L, 0L, 0L, 0L, 1L, 2L, 0L),
+                        bests = c(0L, 0L, 0L, 0L, 0L, 0L, 7L)))
 })
 
 test_that("the rows set aside are a tenth, between ten and a thousand", {
@@ -570,10 +588,10 @@ test_that("without epochs these are found on rows set aside, and then all are tr
   expect_equal(fit$mean, colMeans(y), tolerance = 1e-10)
   expect_same_fit(searched(y, encoder = 16), fit)
   expect_output(print(fit), "The epochs were chosen on 10 rows, set aside in")
-  # the same fit as one that is told its epochs and the rate of the search
+  # the same fit as one that is told its epochs, and the schedules of the search
   set.seed(1)
   told <- vae(y, 2, encoder = 16, batch_size = 10, epochs = fit$iterations,
-              learning_rate = fit$control$learning_rate)
+              beta = fit$arguments$beta, learning_rate = fit$control$learning_rate)
   expect_identical(told$theta, fit$theta)
   expect_identical(told$elbo, fit$elbo)
   expect_null(told$search)
@@ -608,23 +626,23 @@ test_that("where the start is best the fit is the linear solution, and works", {
 
 test_that("update() after a search goes on, and fits anew as was asked", {
   y <- curved(100)
-  fit <- searched(y, encoder = 8)
+  fit <- searched(y, encoder = 8, beta = 1)
   more <- update(fit, epochs = fit$iterations + 2)
   expect_identical(more$iterations, fit$iterations + 2L)
   set.seed(1)
   told <- vae(y, 2, encoder = 8, batch_size = 10, epochs = fit$iterations + 2,
-              learning_rate = fit$control$learning_rate)
+              beta = 1, learning_rate = fit$control$learning_rate)
   expect_identical(more$theta, told$theta)
   expect_null(fit$given$epochs)
   set.seed(1)
-  expect_same_fit(update(fit, k = 1), searched(y, 1, encoder = 8))
+  expect_same_fit(update(fit, k = 1), searched(y, 1, encoder = 8, beta = 1))
 })
 
 test_that("vae(resume =) takes epochs beside the checkpoint", {
   path <- tempfile(fileext = ".rds")
   train <- function(epochs, ...) {
     set.seed(1)
-    vae(x, 2, encoder = 4, epochs = epochs, learning_rate = 0.01,
+    vae(x, 2, encoder = 4, epochs = epochs, learning_rate = 0.01, beta = 1,
         control = train_control(...))
   }
   train(3, checkpoint = path)
@@ -678,7 +696,8 @@ test_that("a search that was interrupted, or diverged, is the fit so far, and pr
   expect_null(fit$search)
   expect_null(fit$state$scores)
   expect_output(print(fit), "3 epochs")
-  expect_identical(update(fit, epochs = 5)$iterations, 5L)
+  expect_warning(more <- update(fit, epochs = 5), "`beta` = 1, was never reached")
+  expect_identical(more$iterations, 5L)
   out <- warned(searched(y, learning_rate = 1e30))
   expect_match(out$said, "Training diverged")
   expect_output(print(out$value), "Deep Gaussian VAE: 90 observations", fixed = TRUE)
@@ -830,4 +849,36 @@ test_that("pixels get new noise in every epoch", {
   # of draws that were not trained on
   expect_false(any(fresh$log_jacobian == jacobian(fresh)))
   expect_same_fit(train(pixels, transform = logit_pixels()), fresh)
+})
+
+# The weight of the KL ---------------------------------------------------------
+
+test_that("from the linear start beta falls from 3 to 1 in half of the epochs, unless given", {
+  of <- function(...) vae(x, 2, encoder = 6, batch_size = 10, learning_rate = 0.02, ...)
+  fit <- of(epochs = 10)
+  # 3 to 1 along half a cosine at 0, 1/4, 1/2, 3/4 and 1 of the way
+  falling <- c(3, 2 + sqrt(0.5), 2, 2 - sqrt(0.5), 1)
+  expect_equal(fit$history$beta, c(falling, rep(1, 5)))
+  expect_identical(fit$beta, 1)
+  expect_identical(of(epochs = 1)$history$beta, 1)
+  expect_identical(of(epochs = 4, start = "random")$history$beta, rep(1, 4))
+  expect_identical(of(epochs = 4, beta = 1)$history$beta, rep(1, 4))
+  # training that goes on has had the fall; another model has its own
+  expect_equal(update(fit, epochs = 12)$history$beta, c(falling, rep(1, 7)))
+  expect_equal(update(fit, k = 3)$history$beta, fit$history$beta)
+  expect_identical(update(fit, beta = 0.5)$history$beta, rep(0.5, 10))
+  expect_identical(update(of(epochs = 10, beta = 2), k = 3)$history$beta, rep(2, 10))
+})
+
+test_that("training that ends while beta falls says so; the start has its last value", {
+  early <- quick_vae(x, 2, encoder = 6, beta = NULL, epochs = 400, validation = others,
+                     control = list(patience = 20))
+  expect_identical(early$stopped, "converged")
+  expect_true(early$best_epoch > 0 && early$best_epoch < 190)
+  expect_identical(early$beta, early$history$beta[early$best_epoch])
+  expect_output(print(early), "Weight of the KL, beta: [12].*, on its way to 1")
+  never <- quick_vae(x, 2, encoder = 16, beta = NULL, validation = others, learning_rate = 1,
+                     control = list(patience = 2))
+  expect_identical(never$best_epoch, 0L)
+  expect_identical(never$beta, 1)
 })

@@ -51,6 +51,12 @@ cases <- list(
                       validation = 0.2, keep_data = TRUE))
 )
 
+# Training that goes on to other epochs is that of fewer with a weight that stays.
+cases <- lapply(cases, function(case) {
+  if (is.null(case[[1]]$beta)) case[[1]]$beta <- 1
+  case
+})
+
 control_of <- function(case, epochs, ...) {
   given <- list(epochs = epochs, batch_size = 16, learning_rate = 0.02, progress = FALSE)
   more <- if (length(case) > 1) case[[2]]
@@ -77,7 +83,7 @@ at_once <- lapply(cases, run, epochs = 8)
 test_that("the seed governs a fit, and nothing else does", {
   for (name in names(cases)) expect_same_fit(run(cases[[name]], 8), at_once[[name]])
   set.seed(2)
-  other <- vae(x, 2, encoder = 6, control = settings(8))
+  other <- vae(x, 2, beta = 1, encoder = 6, control = settings(8))
   expect_false(identical(other$theta, at_once$plain$theta))
   # what a callback draws does not matter
   drawing <- function(epoch, metrics, fit) rnorm(epoch)
@@ -119,7 +125,7 @@ test_that("threads change no bit, for each kernel", {
 
 test_that("threads of a control are for that fit alone", {
   old <- options(elbo.threads = 2)
-  vae(x, 2, encoder = 6, control = settings(1, threads = 1))
+  vae(x, 2, beta = 1, encoder = 6, control = settings(1, threads = 1))
   expect_identical(getOption("elbo.threads"), 2)
   expect_error(vae(x, 2, encoder = 6, control = settings(1, threads = 1), noise = "other"))
   expect_identical(getOption("elbo.threads"), 2)
@@ -208,13 +214,13 @@ test_that("where patience has ended a fit, update() begins it anew", {
 
 test_that("other arguments of update() fit anew", {
   set.seed(1)
-  fit <- vae(x, 2, encoder = 6, control = settings(3))
+  fit <- vae(x, 2, beta = 1, encoder = 6, control = settings(3))
   set.seed(1)
-  expected <- vae(x, 3, encoder = 6, control = settings(3))
+  expected <- vae(x, 3, encoder = 6, beta = 1, control = settings(3))
   set.seed(1)
   expect_same_fit(update(fit, k = 3), expected)
   set.seed(1)
-  expected <- vae(x, 2, encoder = 4, noise = "feature", control = settings(5))
+  expected <- vae(x, 2, beta = 1, encoder = 4, noise = "feature", control = settings(5))
   set.seed(1)
   found <- update(fit, encoder = 4, decoder = 4, noise = "feature", epochs = 5)
   expect_same_fit(found, expected)
@@ -222,7 +228,7 @@ test_that("other arguments of update() fit anew", {
   expect_identical(found$call$noise, "feature")
   y <- x[1:40, ]
   set.seed(1)
-  expected <- vae(y, 2, encoder = 6, control = settings(3))
+  expected <- vae(y, 2, encoder = 6, beta = 1, control = settings(3))
   set.seed(1)
   expect_same_fit(update(fit, x = y), expected)
   expect_error(update(fit, k = 0), "`k` must be", class = "elbo_error")
@@ -233,7 +239,7 @@ test_that("a fit that was made in a function can go on", {
   path <- tempfile(fileext = ".rds")
   within <- function(y, share) {
     set.seed(1)
-    vae(y, 2, encoder = 6, start = "random", validation = share, keep_data = TRUE,
+    vae(y, 2, encoder = 6, beta = 1, start = "random", validation = share, keep_data = TRUE,
         control = settings(3, checkpoint = path))
   }
   half <- within(x, 0.3)
@@ -248,7 +254,7 @@ test_that("a fit that was made in a function can go on", {
 test_that("update() refuses other data", {
   y <- x
   set.seed(1)
-  fit <- vae(y, 2, encoder = 6, control = settings(3))
+  fit <- vae(y, 2, encoder = 6, beta = 1, control = settings(3))
   y[1] <- y[1] + 1
   expect_error(update(fit, epochs = 5), "`x` must be the data that the model was fitted to",
                class = "elbo_error")
@@ -305,7 +311,7 @@ test_that("without a control, a checkpoint goes on with its own", {
   saved <- tempfile(fileext = ".rds")
   copy <- function(epoch, metrics, fit) if (epoch == 4) file.copy(path, saved)
   set.seed(1)
-  expected <- vae(x, 2, encoder = 6, validation = 0.3,
+  expected <- vae(x, 2, beta = 1, encoder = 6, validation = 0.3,
                   control = settings(60, patience = 30, checkpoint = path, every = 4,
                                      callback = copy))
   unlink(path)
@@ -366,18 +372,19 @@ test_that("data are looked up where they are not given", {
   path <- tempfile(fileext = ".rds")
   labels <- species
   set.seed(1)
-  expected <- vae(x, 2, encoder = 6, condition = labels, validation = 0.2,
+  expected <- vae(x, 2, beta = 1, encoder = 6, condition = labels, validation = 0.2,
                   control = settings(6, checkpoint = path))
   path <- tempfile(fileext = ".rds")
   set.seed(1)
-  vae(x, 2, encoder = 6, condition = labels, validation = 0.2,
+  vae(x, 2, beta = 1, encoder = 6, condition = labels, validation = 0.2,
       control = settings(3, checkpoint = path))
   expect_same_fit(vae(resume = path, control = settings(6)), expected)
   frame <- as.data.frame(x)
   set.seed(1)
-  expected <- vae(~., 2, encoder = 6, data = frame, control = settings(6, checkpoint = path))
+  expected <- vae(~., 2, beta = 1, encoder = 6, data = frame,
+                  control = settings(6, checkpoint = path))
   set.seed(1)
-  vae(~., 2, encoder = 6, data = frame, control = settings(3, checkpoint = path))
+  vae(~., 2, beta = 1, encoder = 6, data = frame, control = settings(3, checkpoint = path))
   expect_same_fit(vae(resume = path, control = settings(6)), expected)
   expect_same_fit(vae(data = frame, resume = path, control = settings(6)), expected)
 })
@@ -559,7 +566,7 @@ test_that("checkpoints are written when they are due, and at the end", {
   path <- tempfile(fileext = ".rds")
   there <- logical()
   set.seed(1)
-  fit <- vae(x, 2, encoder = 6, control = settings(
+  fit <- vae(x, 2, beta = 1, encoder = 6, control = settings(
     7, checkpoint = path, every = 3,
     callback = function(epoch, metrics, fit) {
       there <<- c(there, file.exists(path))
@@ -575,7 +582,7 @@ test_that("checkpoints are written when they are due, and at the end", {
   on.exit(setwd(old))
   dir.create("elsewhere", showWarnings = FALSE)
   set.seed(1)
-  vae(x, 2, encoder = 6, control = settings(
+  vae(x, 2, beta = 1, encoder = 6, control = settings(
     3, checkpoint = "relative.rds", every = 1,
     callback = function(epoch, metrics, fit) setwd(file.path(tempdir(), "elsewhere"))))
   expect_true(file.exists(file.path(tempdir(), "relative.rds")))
@@ -671,7 +678,8 @@ test_that("a process that is killed leaves a checkpoint that is whole", {
       library(elbo)
       big <- readRDS('%s')
       set.seed(1)
-      vae(big, 4, encoder = 64, control = %s, checkpoint = '%s'))", data, control, path), path)
+      vae(big, 4, beta = 1, encoder = 64, control = %s, checkpoint = '%s'))",
+    data, control, path), path)
     Sys.sleep(wait)
     expect_true(tools::pskill(pid, tools::SIGKILL))
     fit <- vae(big, resume = path, control = train_control(epochs = 1))
@@ -679,7 +687,7 @@ test_that("a process that is killed leaves a checkpoint that is whole", {
     expect_gte(done, 1L)
     found <- vae(big, resume = path, control = train_control(epochs = done + 2))
     set.seed(1)
-    expected <- vae(big, 4, encoder = 64, control = train_control(
+    expected <- vae(big, 4, beta = 1, encoder = 64, control = train_control(
       epochs = done + 2, batch_size = 20, learning_rate = 1e-3))
     expect_same_fit(found, expected)
   }
@@ -697,7 +705,7 @@ test_that("Ctrl-C in another process returns the fit so far", {
     said <- character()
     set.seed(1)
     fit <- withCallingHandlers(
-      vae(x, 2, encoder = 6, control = train_control(
+      vae(x, 2, beta = 1, encoder = 6, control = train_control(
         epochs = 1e6, batch_size = 16, learning_rate = 0.02, progress = FALSE,
         callback = function(epoch, metrics, fit) if (epoch == 5) file.create('%s'))),
       warning = function(w) {
@@ -829,7 +837,7 @@ test_that("Ctrl-C is only heard where the fit so far is safe", {
 test_that("a share of the rows is set aside", {
   for (share in c(0.01, 0.3, 0.5)) {
     set.seed(1)
-    fit <- vae(x, 2, encoder = 6, validation = share, control = settings(2))
+    fit <- vae(x, 2, beta = 1, encoder = 6, validation = share, control = settings(2))
     count <- ceiling(share * n)
     expect_length(fit$held_out, count)
     expect_identical(fit$held_out, sort(unique(fit$held_out)))
@@ -863,7 +871,7 @@ test_that("the history has the ELBO of the validation data", {
   for (same in list(as.data.frame(others), list(x = others), cbind(others, more = 1)[, c(6, 5:1)],
                     list(x = as.data.frame(others)))) {
     set.seed(1)
-    again <- vae(x, 2, encoder = 6, validation = same, control = settings(8))
+    again <- vae(x, 2, beta = 1, encoder = 6, validation = same, control = settings(8))
     expect_same_fit(again, at_once$matrix)
   }
   # validation changes nothing in training
@@ -956,7 +964,7 @@ test_that("the best weights are restored where training ended otherwise, too", {
   # a rate that spoils what was reached
   rate <- c(rep(0.02, 5), rep(5, 3))
   set.seed(1)
-  fit <- vae(x, 2, encoder = 6, start = "random", validation = 0.3,
+  fit <- vae(x, 2, beta = 1, encoder = 6, start = "random", validation = 0.3,
              control = train_control(epochs = 8, batch_size = 16, learning_rate = rate,
                                      patience = 20))
   expect_identical(fit$converged, NA)
@@ -968,7 +976,7 @@ test_that("the best weights are restored where training ended otherwise, too", {
   expect_identical(fit$elbo, before$elbo)
   # without patience the last weights are the fit
   set.seed(1)
-  last <- vae(x, 2, encoder = 6, start = "random", validation = 0.3,
+  last <- vae(x, 2, beta = 1, encoder = 6, start = "random", validation = 0.3,
               control = train_control(epochs = 8, batch_size = 16, learning_rate = rate))
   expect_identical(last$best_epoch, 8L)
   expect_identical(last$theta, fit$state$theta)
@@ -1062,7 +1070,7 @@ test_that("divergence ends training with the last finite fit, and says where and
       path <- tempfile(fileext = ".rds")
       train <- function(epochs, checkpoint = NULL) {
         set.seed(1)
-        vae(x, 2, encoder = 6, optimizer = optimizer, control = train_control(
+        vae(x, 2, beta = 1, encoder = 6, optimizer = optimizer, control = train_control(
           epochs = epochs, batch_size = 16, learning_rate = rate, checkpoint = checkpoint))
       }
       out <- warned(train(10, path))
@@ -1094,7 +1102,7 @@ test_that("an epoch that ends where the ELBO is not finite is not kept", {
   # the steps of the epoch were finite, but not what they led to
   for (rate in 10^seq(1, 8, by = 0.5)) {
     set.seed(1)
-    fit <- warned(vae(x, 2, encoder = 6, control = train_control(
+    fit <- warned(vae(x, 2, beta = 1, encoder = 6, control = train_control(
       epochs = 3, batch_size = NULL, learning_rate = rate)))$value
     expect_true(is.finite(fit$elbo))
     expect_identical(if (is.null(fit$history)) 0L else nrow(fit$history), fit$iterations)
@@ -1103,7 +1111,7 @@ test_that("an epoch that ends where the ELBO is not finite is not kept", {
 })
 
 test_that("a start that is not finite is an error", {
-  expect_error(vae(x, 2, encoder = 6, sigma2 = 1e-320, learn_sigma2 = FALSE,
+  expect_error(vae(x, 2, beta = 1, encoder = 6, sigma2 = 1e-320, learn_sigma2 = FALSE,
                    control = settings(2)),
                "The ELBO is not finite where training starts", class = "elbo_error")
 })
@@ -1113,7 +1121,7 @@ test_that("a start that is not finite is an error", {
 test_that("data that are the same but for their place and units are other data", {
   y <- x
   set.seed(1)
-  fit <- vae(y, 2, encoder = 6, sigma2 = 1, learn_sigma2 = FALSE, control = settings(3))
+  fit <- vae(y, 2, encoder = 6, beta = 1, sigma2 = 1, learn_sigma2 = FALSE, control = settings(3))
   path <- left_behind(cases$plain, 3, 6)
   # powers of two: the networks would see the same numbers
   for (other in list(2 * x, x / 4, x + 128, 2 * x + 64)) {
@@ -1132,7 +1140,7 @@ test_that("data that are the same but for their place and units are other data",
 test_that("a changed condition is not taken for that of the fit", {
   label <- species
   set.seed(1)
-  fit <- vae(x, 2, encoder = 6, condition = label, control = settings(3))
+  fit <- vae(x, 2, beta = 1, encoder = 6, condition = label, control = settings(3))
   expect_identical(predict(fit), predict(fit, x, condition = species))
   label <- rev(species)
   expect_error(predict(fit), "`condition` must be given", class = "elbo_error")
@@ -1205,14 +1213,14 @@ test_that("with other validation data patience compares like with like", {
 test_that("update() of a formula fit has its terms for the validation data", {
   frame <- as.data.frame(x)
   set.seed(1)
-  fit <- vae(~ a + log(b), 2, encoder = 6, data = frame, validation = frame[1:10, ],
+  fit <- vae(~ a + log(b), 2, beta = 1, encoder = 6, data = frame, validation = frame[1:10, ],
              keep_data = TRUE, control = settings(3))
   set.seed(1)
-  longer <- vae(~ a + log(b), 2, encoder = 6, data = frame, validation = frame[1:10, ],
+  longer <- vae(~ a + log(b), 2, beta = 1, encoder = 6, data = frame, validation = frame[1:10, ],
                 keep_data = TRUE, control = settings(5))
   expect_same_fit(update(fit, epochs = 5), longer)
   set.seed(1)
-  anew <- vae(~ a + log(b), 1, encoder = 6, data = frame, validation = frame[1:10, ],
+  anew <- vae(~ a + log(b), 1, beta = 1, encoder = 6, data = frame, validation = frame[1:10, ],
               keep_data = TRUE, control = settings(3))
   set.seed(1)
   expect_same_fit(update(fit, k = 1), anew)
@@ -1223,9 +1231,9 @@ test_that("a matrix may take the place of a formula", {
   frame <- as.data.frame(x)
   path <- tempfile()
   set.seed(1)
-  fit <- vae(~ ., 2, encoder = 6, data = frame, control = settings(3, checkpoint = path))
+  fit <- vae(~ ., 2, beta = 1, encoder = 6, data = frame, control = settings(3, checkpoint = path))
   set.seed(1)
-  longer <- vae(x, 2, encoder = 6, control = settings(5))
+  longer <- vae(x, 2, beta = 1, encoder = 6, control = settings(5))
   expect_same_fit(vae(x, resume = path, control = settings(5)), longer)
   anew <- update(fit, x = x)
   expect_identical(anew$call$x, quote(x))
@@ -1236,7 +1244,7 @@ test_that("a matrix may take the place of a formula", {
 
 test_that("data that are gone are asked for", {
   lost <- x
-  fit <- vae(lost, 2, encoder = 6, control = settings(2))
+  fit <- vae(lost, 2, beta = 1, encoder = 6, control = settings(2))
   exact <- ppca(lost, 2)
   rm(lost)
   for (again in list(function() update(fit, epochs = 4), function() update(fit, k = 1),
@@ -1246,10 +1254,12 @@ test_that("data that are gone are asked for", {
 })
 
 test_that("checkpoints of a fit with `keep_data` have the data", {
-  path <- left_behind(list(list(x, 2, encoder = 6, condition = species, keep_data = TRUE)), 4, 6)
+  path <- left_behind(list(list(x, 2, beta = 1, encoder = 6, condition = species,
+                                keep_data = TRUE)), 4, 6)
   expect_identical(read_checkpoint(path)$x, x)
   set.seed(1)
-  whole <- vae(x, 2, encoder = 6, condition = species, keep_data = TRUE, control = settings(6))
+  whole <- vae(x, 2, beta = 1, encoder = 6, condition = species, keep_data = TRUE,
+               control = settings(6))
   expect_same_fit(vae(resume = path, control = settings(6)), whole)
 })
 
@@ -1271,7 +1281,7 @@ test_that("beta is that of the epoch whose weights the fit has", {
 
 test_that("a sigma2 that is too small is named as the cause", {
   for (sigma2 in c(1e-20, 1e-24)) {
-    out <- warned(vae(x, 2, encoder = 6, sigma2 = sigma2, learn_sigma2 = FALSE,
+    out <- warned(vae(x, 2, beta = 1, encoder = 6, sigma2 = sigma2, learn_sigma2 = FALSE,
                       control = train_control(5, 16, learning_rate = 1e-6)))
     # whatever the rate
     expect_match(out$said, "`sigma2`, which is too small for the scale of the data")
@@ -1281,7 +1291,7 @@ test_that("a sigma2 that is too small is named as the cause", {
 
 test_that("advice on divergence is of what the model has", {
   for (learned in c(TRUE, FALSE)) {
-    said <- warned(vae(x, 2, encoder = 6, learn_sigma2 = learned,
+    said <- warned(vae(x, 2, beta = 1, encoder = 6, learn_sigma2 = learned,
                        control = train_control(3, 16, learning_rate = 1e30)))$said
     expect_identical(any(grepl("sigma2_min", said)), learned)
   }
@@ -1327,7 +1337,8 @@ test_that("the call of a fit that went on makes that fit", {
   expect_identical(shown[[4]], quote(elbo::train_control(epochs = 6L, batch_size = 20,
                                                          learning_rate = 0.02)))
   # epochs are an argument of their own where they were, or where there is no control
-  expect_identical(shown[[5]], list(epochs = 6L, learning_rate = quote(schedule_cosine(2L, 0.001))))
+  expect_identical(shown[[5]], list(epochs = 6L, learning_rate = quote(schedule_cosine(2L, 0.001)),
+                                    beta = quote(c(schedule_cosine(1L, 3, 1), 1))))
   expect_identical(shown[[6]], quote(train_control(learning_rate = 0.02)))
   expect_identical(shown[[7]], quote(train_control(epochs = 6L, batch_size = 20,
                                                    learning_rate = c(0.02, 0.01))))
@@ -1352,7 +1363,7 @@ test_that("a fit with `keep_data` goes on without any other object", {
                              checkpoint = path)
     start <- function(...) {
       set.seed(1)
-      vae(given, 2, encoder = 4, condition = kinds, validation = held, ...)
+      vae(given, 2, beta = 1, encoder = 4, condition = kinds, validation = held, ...)
     }
     list(short = start(keep_data = TRUE, control = control),
          long = start(keep_data = TRUE, control = train_control(epochs = 5, batch_size = 20,
@@ -1377,16 +1388,18 @@ test_that("condition and validation data are whatever expressions of the call sa
   flowers <- list(x = x, kinds = species, held = others)
   few <- train_control(epochs = 2, batch_size = 20, learning_rate = 1e-3)
   more <- train_control(epochs = 4, batch_size = 20, learning_rate = 1e-3)
-  pass <- function(...) vae(x, 2, encoder = 4, ..., control = few)
+  pass <- function(...) vae(x, 2, encoder = 4, beta = 1, ..., control = few)
   through <- function(...) update(pass(...), epochs = 4)
   path <- tempfile(fileext = ".rds")
   calls <- list(
-    quote(vae(x, 2, encoder = 4, condition = flowers$kinds)),
-    quote(vae(x, 2, encoder = 4, condition = with(flowers, kinds))),
-    quote(vae(x, 2, encoder = 4, condition = sapply(1:60, function(i) i / 60))),
-    quote(vae(x, 2, encoder = 4, condition = base::seq_len(60) / 60)),
-    quote(vae(x, 2, encoder = 4, validation = flowers$held)),
-    quote(vae(x, 2, encoder = 4, validation = subset(as.data.frame(others), a < 100))))
+    quote(vae(x, 2, encoder = 4, beta = 1, condition = flowers$kinds)),
+    quote(vae(x, 2, encoder = 4, beta = 1, condition = with(flowers, kinds))),
+    quote(vae(x, 2, encoder = 4, beta = 1,
+              condition = sapply(1:60, function(i) i / 60))),
+    quote(vae(x, 2, encoder = 4, beta = 1, condition = base::seq_len(60) / 60)),
+    quote(vae(x, 2, encoder = 4, beta = 1, validation = flowers$held)),
+    quote(vae(x, 2, encoder = 4, beta = 1,
+              validation = subset(as.data.frame(others), a < 100))))
   for (call in calls) {
     start <- function(control) {
       call$control <- control
@@ -1413,7 +1426,8 @@ test_that("condition and validation data are whatever expressions of the call sa
     expect_identical(update(start(few), k = 1)$k, 1L)
   }
   set.seed(1)
-  found <- through(condition = flowers$kinds, validation = list(x = others, condition = rep("a", 20)))
+  found <- through(condition = flowers$kinds,
+                   validation = list(x = others, condition = rep("a", 20)))
   expect_identical(found$iterations, 4L)
 })
 
@@ -1422,7 +1436,7 @@ test_that("a checkpoint is found by the call that made it, names of `center` and
   means <- rev(colMeans(x))
   made <- function(...) {
     set.seed(1)
-    vae(x, 2, encoder = 4, center = means, scale = rev(means)^0 * 2, ...)
+    vae(x, 2, encoder = 4, beta = 1, center = means, scale = rev(means)^0 * 2, ...)
   }
   made(control = train_control(epochs = 1, learning_rate = 1e-3, checkpoint = path))
   expect_same_fit(made(resume = path, control = train_control(epochs = 3)),
@@ -1439,7 +1453,7 @@ test_that("a callback's fit has the data that the fit is to keep", {
   seen <- list()
   local({
     own <- x
-    vae(own, 2, encoder = 3, keep_data = TRUE, control = train_control(
+    vae(own, 2, beta = 1, encoder = 3, keep_data = TRUE, control = train_control(
       epochs = 2, callback = function(epoch, metrics, fit) seen[[epoch]] <<- predict(fit)))
   })
   expect_identical(lapply(seen, dim), list(c(60L, 2L), c(60L, 2L)))
@@ -1459,7 +1473,7 @@ test_that("a share of the rows is not one more by rounding", {
 })
 
 test_that("a validation ELBO that is not finite is no improvement, and is told", {
-  case <- list(list(x, 2, encoder = 6, validation = others), list(patience = 4))
+  case <- list(list(x, 2, encoder = 6, beta = 1, validation = others), list(patience = 4))
   # of the start, and of each epoch
   scored <- function(values) {
     at <- 0
@@ -1484,7 +1498,8 @@ test_that("a validation ELBO that is not finite is no improvement, and is told",
   out <- scored(c(-5, -5.5, NaN, -6, -7, -8, -9))
   expect_identical(c(out$value$iterations, out$value$best_epoch), c(5L, 0L))
   set.seed(1)
-  still <- vae(x, 2, encoder = 6, epochs = 1, learning_rate = 1e-300, sigma2_update = "gradient")
+  still <- vae(x, 2, encoder = 6, epochs = 1, learning_rate = 1e-300,
+               sigma2_update = "gradient")
   expect_equal(coef(out$value), coef(still))
   # later epochs are told of alone
   fit <- warned(run(case, 3))$value
@@ -1502,7 +1517,7 @@ test_that("a condition of large numbers is warned of, and named where training c
                "rescale `condition` or `x`", class = "elbo_error")
   expect_error(vae(x, 2, condition = factor(rep(NA, 60))), "`condition` must have levels",
                class = "elbo_error")
-  expect_error(vae(x, 2, beta = 1e39), "`beta` must be a number from 0 to 1e30",
+  expect_error(vae(x, 2, beta = 1e39), "`beta` must be NULL or a number from 0 to 1e30",
                class = "elbo_error")
   expect_error(vae(x, 2, free_bits = 1e39), "`free_bits` must be", class = "elbo_error")
 })

@@ -520,7 +520,7 @@ test_that("a noise variance from the decoder is floored cell by cell", {
   for (scale in c(FALSE, TRUE)) {
     least <- if (scale) 1.2 else 40
     fit <- warned(quick_vae(x, 2, encoder = 6, noise = "network", sigma2 = least,
-                            sigma2_min = least, scale = scale, epochs = 10))$value
+                            sigma2_min = least, scale = scale, epochs = 10, beta = 1))$value
     w <- coef(fit)
     z <- unname(predict(fit, x))
     raw <- exp(affine(run_layers(z, w$decoder), w$log_sigma2))
@@ -847,7 +847,7 @@ test_that("sparse data train as dense ones do", {
 test_that("a formula chooses the features", {
   frame <- cbind(as.data.frame(x), species)
   set.seed(1)
-  fit <- vae(~ a + log(b) + d, 2, data = frame, encoder = 6, control = train_control(
+  fit <- vae(~ a + log(b) + d, 2, data = frame, encoder = 6, beta = 1, control = train_control(
     epochs = 4, batch_size = 10, learning_rate = 0.02))
   expected <- quick_vae(cbind(a = x[, "a"], `log(b)` = log(x[, "b"]), d = x[, "d"]), 2,
                         encoder = 6)
