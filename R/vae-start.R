@@ -162,6 +162,11 @@ shortfall_cause <- function(fit, rise) {
     return(sprintf("`sigma2` is fixed at %s, where the linear model has %s; learn it.",
                    format_range(fit$sigma2, 3), format_range(fit$linear$sigma2, 3)))
   }
+  end <- last(fit$arguments$beta)
+  if (fit$beta != end) {
+    return(sprintf(paste("training ended with `beta` at %s, on its way to %s. Give `epochs`, or use",
+                         "ppca()."), format(fit$beta, digits = 3), format(end)))
+  }
   if (fit$beta != 1) {
     return(sprintf("`beta` is %s, and the ELBO has weight 1.", format(fit$beta)))
   }

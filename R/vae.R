@@ -69,7 +69,8 @@
 #'
 #' **Reproducibility.** A fit is a function of data, settings and seed: [set.seed()]
 #' governs it, the number of threads does not matter, and a fit that was continued
-#' ([update()][update.vae], `resume`) is the same, bit for bit, as one that never stopped.
+#' ([update()][update.vae], `resume`) is the same, bit for bit, as one that never stopped and
+#' had the same schedules; those that `vae()` chooses are for the epochs first asked for.
 #' Processors with other vector instructions may round otherwise, see the option
 #' `elbo.kernel` in [elbo-package]; so may R's BLAS with another number of threads, from which
 #' the linear model comes. An interrupt returns the fit after the last whole epoch, with a

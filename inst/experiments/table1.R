@@ -30,7 +30,7 @@ paper_table1 <- data.frame(
   paper_kl_sd = c(1.4, 4.2, 94.6, 118.1, 12.6, 9.8, 2.5, 11.4, 7.7, 1.6)
 )
 
-# In the order of what is wanted first. "defaults": start and noise as the package
+# In the order of what is wanted first. "defaults": start, noise and beta as the package
 # chooses them, the rest as in the recipe; "untouched": vae(x, k) and the transform alone.
 table1_jobs <- function(recipe) {
   job <- function(kind, sigma2, seed, ...) {

@@ -877,6 +877,8 @@ test_that("training that ends while beta falls says so; the start has its last v
   expect_true(early$best_epoch > 0 && early$best_epoch < 190)
   expect_identical(early$beta, early$history$beta[early$best_epoch])
   expect_output(print(early), "Weight of the KL, beta: [12].*, on its way to 1")
+  early$linear$loglik <- early$elbo + 9
+  expect_match(training_advice(early), "9 nats below .* with `beta` at [12].*, on its way to 1")
   never <- quick_vae(x, 2, encoder = 16, beta = NULL, validation = others, learning_rate = 1,
                      control = list(patience = 2))
   expect_identical(never$best_epoch, 0L)
