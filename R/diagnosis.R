@@ -5,6 +5,7 @@
 #   deep             the model is a vae()
 #   start            of training, "linear", "random" or NA
 #   fixed, beta      sigma2 was not learned; the weight of the KL
+#   beta_end         the last weight of the schedule, which training may end before
 #   sigma2, tuned, linear_sigma2
 #                    noise variance, means over features: the model's, the one that suits
 #                    its representation best, and that of pPCA with the same k
@@ -36,6 +37,7 @@ evidence_of <- function(object, found, trace) {
     n = object$n, p = object$p, k = object$k, collapsed = collapsed, deep = deep,
     start = if (deep) object$arguments$start else NA_character_,
     fixed = object$fixed && !isTRUE(object$tuned), beta = found$beta,
+    beta_end = if (deep) last(object$arguments$beta) else found$beta,
     sigma2 = mean(object$sigma2), tuned = mean(found$tuned$sigma2),
     linear_sigma2 = found$linear$sigma2, trace = trace, gain = found$tuned$gain,
     carried = carried(found$beta * mean(object$sigma2)),
@@ -197,7 +199,8 @@ RULES <- list(
                sprintf(": %.0f direction%s with a variance between sigma2 and beta sigma2 %s lost to it",
                        lost, if (lost == 1) "" else "s", if (lost == 1) "is" else "are")
              },
-             ". Only `beta = 1` maximises the ELBO.")
+             if (e$beta_end == 1) ". Training ended before it had fallen to 1: give more `epochs`." else
+               ". Only `beta = 1` maximises the ELBO.")
     }),
   list(
     verdict = "encoder lags",

@@ -190,7 +190,7 @@ test_that("where the theory is silent the rest is said all the same", {
 # A model that nothing is wrong with, changed as each rule says.
 evidence <- function(...) {
   e <- list(n = 1000, p = 20, k = 10, collapsed = 0, deep = TRUE, start = "random",
-            fixed = FALSE, beta = 1, sigma2 = 1, tuned = 1, linear_sigma2 = 1, trace = 60, gain = 0,
+            fixed = FALSE, beta = 1, beta_end = 2, sigma2 = 1, tuned = 1, linear_sigma2 = 1, trace = 60, gain = 0,
             carried = 10, carried_alone = 10, carried_linear = 12, short = -1, error = 0.1,
             allowance = 0.1, rise = 0, epochs = 100, steps = 2000, kl = 10, kl_warm = NA,
             linear_kl = 10, encoder_gain = NA, encoder_kl = NA)
@@ -284,6 +284,8 @@ test_that("units are suspected by factors, where these are at least 10", {
 test_that("beta needs a weight above 1 and a direction that is lost to it", {
   expect_verdict("beta", beta = 2, carried = 7, collapsed = 3)
   expect_match(expect_verdict("beta", beta = 2, carried = 9, collapsed = 1), "1 direction with .* is lost")
+  expect_match(expect_verdict("beta", beta = 2, beta_end = 1, carried = 7, collapsed = 3),
+               "ended before it had fallen to 1: give more `epochs`", fixed = TRUE)
   expect_verdict("surplus", beta = 2, collapsed = 3)
   expect_verdict("none", beta = 2, carried = 7)
   expect_verdict("beta", beta = 2, carried = 7, short = 2)
@@ -339,6 +341,8 @@ test_that("evidence comes from the fit", {
   early <- suppressWarnings(train(epochs = 5, beta = schedule_warmup(10)))
   expect_true(is.na(verdict_of(early)$evidence$kl_warm))
   expect_true(is.na(verdict_of(train(epochs = 5, beta = c(2, 2, 1)))$evidence$kl_warm))
+  fell <- verdict_of(suppressWarnings(train(epochs = 2, beta = c(2, 2, 1))))$evidence
+  expect_identical(fell[c("beta", "beta_end")], list(beta = 2, beta_end = 1))
   expect_setequal(names(e), names(evidence()))
   expect_setequal(names(posterior_collapse(ppca(sound, 2))$evidence), names(evidence()))
 })
