@@ -199,8 +199,9 @@ RULES <- list(
                sprintf(": %.0f direction%s with a variance between sigma2 and beta sigma2 %s lost to it",
                        lost, if (lost == 1) "" else "s", if (lost == 1) "is" else "are")
              },
-             if (e$beta_end == 1) ". Training ended before it had fallen to 1: give more `epochs`." else
-               ". Only `beta = 1` maximises the ELBO.")
+             if (e$beta_end == 1) {
+               ". Training ended before it had fallen to 1: give more `epochs`."
+             } else ". Only `beta = 1` maximises the ELBO.")
     }),
   list(
     verdict = "encoder lags",

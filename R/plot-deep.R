@@ -12,10 +12,11 @@ VAE_PLOTS <- c("history", "kl", "latent", "reconstructions", "samples", "travers
 #' @details
 #' * `"history"`: ELBO per observation over epochs, as training met it; that of the
 #'   validation data, where there are any; and the objective, where `free_bits` or a `beta`
-#'   below 1, or above 1 to the end, made it visibly another. A dashed line is the log-likelihood of the linear model with
-#'   the same k (pPCA), where it is known and not far from the curves. A cross marks the
-#'   epoch whose weights the fit has, if that is not the last. The first tenth is left off the
-#'   axis where it is far from the rest, which a note above the plot says.
+#'   below 1, or above 1 to the end, made it visibly another. A dashed line is the
+#'   log-likelihood of the linear model with the same k (pPCA), where it is known and not far
+#'   from the curves. A cross marks the epoch whose weights the fit has, if that is not the
+#'   last. The first tenth is left off the axis where it is far from the rest, which a note
+#'   above the plot says.
 #' * `"kl"`: the KL of each latent dimension, mean over the observations, in decreasing
 #'   order; those below 0.01 nats, which have collapsed, in grey. A dashed line gives the
 #'   `free_bits`, if there are any.

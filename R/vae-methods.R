@@ -678,7 +678,7 @@ update.vae <- function(object, ..., epochs = NULL) {
   control <- structure(settings, class = "train_control")
   shown <- if (!is.null(epochs)) shown_epochs(object, settings, goes_on)
   if (goes_on) {
-    object$arguments$given$beta <- schedule_so_far(object)
+    if (is_beta_chosen(object)) object$arguments$given$beta <- object$arguments$beta
     if (isTRUE(object$converged)) object$state$idle <- 0L      # patience begins anew
     control$resume <- object
   }
@@ -698,16 +698,13 @@ shown_epochs <- function(object, settings, goes_on) {
                                 settings$learning_rate[1])
   }
   if (!"patience" %in% given) asked$patience <- settings$patience      # that vae() chose
-  fell <- is.null(object$arguments$given$beta) && !is.null(schedule_so_far(object))
-  c(shown_settings(object, vae, asked),
-    if (fell) list(beta = bquote(c(schedule_cosine(.(length(object$arguments$beta) - 1L),
-                                                   .(LINEAR_BETA), 1), 1))))
+  c(shown_settings(object, vae, asked), if (is_beta_chosen(object))
+    list(beta = beta_call(length(object$arguments$beta) - 1L)))
 }
 
-# The weights of the KL that the fit was given or that vae() chose; NULL where it chose 1.
-schedule_so_far <- function(object) {
-  beta <- object$arguments$beta
-  if (length(beta) > 1) beta else object$arguments$given$beta
+# Whether vae() chose the weights of the KL for the number of epochs.
+is_beta_chosen <- function(object) {
+  is.null(object$arguments$given$beta) && object$arguments$start == "linear"
 }
 
 # ---- printing ------------------------------------------------------------

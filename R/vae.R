@@ -24,7 +24,8 @@
 #' by itself, at a KL that networks can do without but give up slowly. Where `beta` is left
 #' alone it therefore falls from 3 to 1, along half a cosine over the first half of the epochs:
 #' on 20,000 digits (`logit_pixels(1e-6)`, k = 200, 60 epochs) the ELBO of other digits ended at
-#' -1051.6 so, at -1061.0 with `beta = 1` throughout, and at -1103.4 from a random start.
+#' -1051.6 so, at -1061.0 with `beta = 1` throughout, and at -1103.4 from a random start (with
+#' `sigma2_rate = 0.1`).
 #'
 #' **Noise.** `sigma2` is one number (`noise = "shared"`), one for each feature
 #' (`"feature"`), or a function of z given by the decoder (`"network"`). Where it is
@@ -367,8 +368,12 @@ check_sigma2_update <- function(update, default, asked) {
 # Weights of the KL. pPCA codes each direction by itself, at a KL that a network can do
 # without but gives up slowly: a KL that weighs more at first takes it away.
 default_beta <- function(start, epochs) {
-  falling <- if (start == "linear") epochs %/% 2L else 0L
-  c(if (falling > 0) schedule_cosine(falling, LINEAR_BETA, 1), 1)
+  if (start == "linear") eval(beta_call(epochs %/% 2L)) else 1
+}
+
+# `falling`: epochs in which the weight falls.
+beta_call <- function(falling) {
+  if (falling > 0) bquote(c(schedule_cosine(.(falling), .(LINEAR_BETA), 1), 1)) else 1
 }
 
 LINEAR_BETA <- 3
@@ -899,7 +904,7 @@ warn_of_warmup <- function(fit) {
   warm <- if (is.null(beta)) 0L else changing_epochs(beta)
   if (warm == 0 || fit$stopped != "limit" || fit$iterations > warm) return()
   warning(sprintf(paste("The final weight of the KL, `beta` = %s, was never reached: the run ended",
-                        "after %d of %d epochs of warm-up. Give `epochs` of %d or more, or a",
+                        "after %d of the %d epochs before it. Give `epochs` of %d or more, or a",
                         "shorter schedule."),
                   format(last(beta)), fit$iterations, warm, warm + 1L), call. = FALSE)
 }

@@ -83,7 +83,7 @@ follow_collapse <- function(x, job, files) {
   rows <- dequantise(x[seq_len(min(nrow(x), job$followed)), ])
   path <- files$records
   if (!file.exists(files$checkpoint)) unlink(path)
-  rm(x)                                     # the callback is in the checkpoints
+  rm(x)
   function(epoch, metrics, fit) {
     # the percentage of posterior_collapse() without the rest of it, which takes longer
     # than an epoch of a small model

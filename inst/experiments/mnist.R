@@ -55,16 +55,16 @@ widths_of <- function(word) {
 # The fit of a job: vae(x, ...) with the job's epochs, batches and rates, from its
 # checkpoint where there is one. `callback` as in train_control().
 train_job <- function(x, job, files, ..., condition = NULL, callback = NULL) {
-  if (file.exists(files$checkpoint)) {
-    say("%s: goes on from its checkpoint", job$id)
-    return(vae(x, resume = files$checkpoint, condition = condition))
-  }
   control <- train_control(
     sigma2_rate = if (is.null(job$sigma2_rate)) 1 else job$sigma2_rate,
     epochs = job$epochs, batch_size = job$batch_size,
     learning_rate = schedule_cosine(job$epochs, job$rate_from, job$rate_to),
     checkpoint = files$checkpoint, every = 5, progress = FALSE,
     callback = c(list(tell_epoch(job$id)), callback))
+  if (file.exists(files$checkpoint)) {                 # a checkpoint has no callbacks
+    say("%s: goes on from its checkpoint", job$id)
+    return(vae(x, resume = files$checkpoint, condition = condition, control = control))
+  }
   set.seed(job$seed)
   vae(x, job$k, ..., condition = condition, control = control)
 }

@@ -162,7 +162,11 @@ test_that("a job goes on from its checkpoint and ends as if it had never stopped
   expect_error(go(stopped), "killed")
   scratch <- file.path(script$scratch_dir(), "table1")
   expect_length(list.files(scratch, "checkpoint$"), 1)
-  expect_identical(go(whole), c("learned-10-seed1" = "run"))
+  # its callbacks are called again
+  said <- utils::capture.output(expect_identical(
+    script$run_experiment("table1", script$table1_recipe, script$table1_jobs, whole,
+                          c("learned-10-seed1", small)), c("learned-10-seed1" = "run")))
+  expect_match(said, "epoch 10, ELBO", all = FALSE, fixed = TRUE)
   expect_length(list.files(scratch, "checkpoint$"), 0)
   resumed <- script$stored("table1")
 

@@ -392,18 +392,18 @@ test_that("a run shorter than its warm-up says so", {
   # 0.1, 0.2, ..., 1
   short <- train(schedule_warmup(10, 0.1), 4)
   expect_identical(short$said, paste(
-    "The final weight of the KL, `beta` = 1, was never reached: the run ended after 4 of 9",
-    "epochs of warm-up. Give `epochs` of 10 or more, or a shorter schedule."))
-  expect_match(train(c(0.5, 2), 1)$said, "`beta` = 2, was never reached: the run ended after 1 of 1",
+    "The final weight of the KL, `beta` = 1, was never reached: the run ended after 4 of the 9",
+    "epochs before it. Give `epochs` of 10 or more, or a shorter schedule."))
+  expect_match(train(c(0.5, 2), 1)$said, "`beta` = 2, was never reached: the run ended after 1 of the 1",
                fixed = TRUE)
-  expect_match(train(schedule_warmup(10, 0.1), 9)$said, "after 9 of 9 epochs of warm-up")
+  expect_match(train(schedule_warmup(10, 0.1), 9)$said, "after 9 of the 9 epochs before it")
   expect_length(train(schedule_warmup(10, 0.1), 10)$said, 0)
   expect_length(train(0.5, 3)$said, 0)
   # who stops it knows
   expect_length(train(schedule_warmup(10), 4,
                       control = train_control(callback = function(...) FALSE))$said, 0)
   expect_length(warned(update(short$value, epochs = 10))$said, 0)
-  expect_match(warned(update(short$value, epochs = 5))$said, "after 5 of 9 epochs")
+  expect_match(warned(update(short$value, epochs = 5))$said, "after 5 of the 9 epochs")
 })
 
 test_that("patience waits for the end of a warm-up", {
@@ -864,7 +864,10 @@ test_that("from the linear start beta falls from 3 to 1 in half of the epochs, u
   expect_identical(of(epochs = 4, start = "random")$history$beta, rep(1, 4))
   expect_identical(of(epochs = 4, beta = 1)$history$beta, rep(1, 4))
   # training that goes on has had the fall; another model has its own
-  expect_equal(update(fit, epochs = 12)$history$beta, c(falling, rep(1, 7)))
+  longer <- update(fit, epochs = 12)
+  expect_equal(longer$history$beta, c(falling, rep(1, 7)))
+  expect_identical(longer$call$beta, quote(c(schedule_cosine(5L, 3, 1), 1)))
+  expect_identical(update(of(epochs = 1), epochs = 4)$call$beta, 1)
   expect_equal(update(fit, k = 3)$history$beta, fit$history$beta)
   expect_identical(update(fit, beta = 0.5)$history$beta, rep(0.5, 10))
   expect_identical(update(of(epochs = 10, beta = 2), k = 3)$history$beta, rep(2, 10))
