@@ -54,7 +54,7 @@ sigma_measures <- function(fit, x, digit) {
   some <- rep_len(levels(digit), 2000)
   out <- decoded(fit, z, some)
   draws <- out$mean + out$sd * stats::rnorm(length(out$mean))
-  nine <- decoded(fit, z[1:500, , drop = FALSE], rep("9", 500))$mean
+  nine <- decoded(fit, z[1:500, , drop = FALSE], 9)$mean
   q <- posterior(fit, x, condition = digit)
   data.frame(
     sd_low = min(out$sd), sd_median = stats::median(out$sd), sd_high = max(out$sd),
@@ -72,20 +72,11 @@ roughness <- function(x) {
   mean(abs(x[, left + 1] - x[, left]))
 }
 
-# Mean and standard deviation of p(x | z) (rows of z, and a condition for each), from the
-# weights: h = relu(W h + b) in hidden layers, and with start = "linear" a linear map from
-# z to the mean beside them.
-decoded <- function(fit, z, condition) {
-  w <- coef(fit)
-  affine <- function(h, layer) h %*% t(layer$weights) + rep(layer$bias, each = nrow(h))
-  h <- input <- cbind(z, outer(as.character(condition), 0:9, "==") * 1)
-  for (layer in w$decoder) h <- pmax(affine(h, layer), 0)
-  mean <- affine(h, w$output)
-  if (!is.null(w$output$linear)) mean <- mean + input %*% t(w$output$linear)
-  least <- rep(fit$sigma2_min, length.out = fit$p)
-  variance <- if (is.null(w$log_sigma2)) rep(w$sigma2, length.out = fit$p) else
-    t(exp(affine(h, w$log_sigma2)))
-  list(mean = mean, sd = sqrt(matrix(pmax(variance, least), nrow(mean), fit$p, byrow = TRUE)))
+# Mean and standard deviation of p(x | z): rows of z, and a digit for each.
+decoded <- function(fit, z, digit) {
+  digit <- factor(digit, 0:9)
+  list(mean = decode(fit, z, condition = digit),
+       sd = sqrt(decode(fit, z, "variance", condition = digit)))
 }
 
 # The statements of section 3.6 that numbers can say.
@@ -185,7 +176,7 @@ draw_latent <- function(fits, titles, digit = 9, n = 2000) {
            bg = "white", ncol = 2)
     at <- stats::qnorm(seq(0.05, 0.95, length.out = 8))
     grid <- as.matrix(expand.grid(at, rev(at)))
-    plot_images(decoded(fits[[id]], grid, rep(digit, nrow(grid)))$mean, c(28, 28), ncol = 8,
+    plot_images(decoded(fits[[id]], grid, digit)$mean, c(28, 28), ncol = 8,
                 limits = c(0, 1), main = sprintf("Digit %s over quantiles of p(z)", digit),
                 cex.main = 0.9)
   }

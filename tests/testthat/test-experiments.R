@@ -313,17 +313,6 @@ test_that("section 3.6, small: what sigma and beta do", {
   script$draw_sigma(fits)
   pictures <- c("sigma-bands.png", "sigma-beta.png", "sigma-draws.png", "sigma-latent.png")
   expect_identical(list.files(script$scratch_dir(), "png$"), pictures)
-
-  # What the pictures show, against the references of other tests.
-  set.seed(3)
-  z <- matrix(rnorm(8), 4)
-  digit <- factor(c(0, 4, 4, 9), 0:9)
-  for (id in c("noise-shared", "noise-feature", "noise-network")) {
-    found <- script$decoded(fits[[id]], z, digit)
-    expected <- reference_decode(coef(fits[[id]]), z, digit, floor = fits[[id]]$sigma2_min)
-    expect_equal(found$mean, expected$mean)
-    expect_equal(found$sd^2, expected$variance)
-  }
 })
 
 # What is stored -----------------------------------------------------------------
