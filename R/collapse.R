@@ -32,25 +32,31 @@
 #' importance-weighted bound (Burda et al. 2016), of 50 samples of each of 500 rows at most,
 #' less the ELBO of the same draws: the least that the gap is.
 #'
-#' **Verdict.** The yardstick is pPCA with the same k, which every VAE contains. The ELBO
+#' **Verdict.** The yardstick is pPCA with the same k, which every VAE contains; it and the ELBO
+#' that it is compared with are those of the data of the fit, also where there are others. The ELBO
 #' counts as below its log-likelihood where it is so by more than the sampling of z
 #' does and the p parameters of each direction that the model does without gain
 #' by chance, 1 / n nats each, and a twentieth of pPCA's KL. The first of these that holds is the verdict:
 #' \describe{
 #'   \item{units}{losses were averaged instead of summed, or units changed: `beta` is p or 1 / p
 #'     within a quarter; or a fixed `sigma2` is, within a factor of 2, 255^2 times or that part
-#'     of the one that suits (pPCA's, or the tuned one), or within a quarter p times it, or
-#'     exactly p or p / 2 and at least 10 times it, or above the variance of all features
-#'     together. p counts from 10 on.}
-#'   \item{sigma2 fixed too large}{a fixed `sigma2` is more than a tenth above the tuned one; or
-#'     carries fewer directions than pPCA's would, and the ELBO is below pPCA's.}
-#'   \item{beta}{`beta` is above 1, and there are eigenvalues between sigma2 and beta sigma2.}
+#'     of the one that suits (pPCA's, or the tuned one), or exactly p or p / 2 and at least 10
+#'     times it, or above the variance of all features together. p counts from 10 on.}
+#'   \item{sigma2 fixed too large}{a fixed `sigma2` is more than a tenth above the tuned one (with
+#'     one for each feature, in the geometric mean); or carries fewer directions than pPCA's
+#'     would, and the ELBO is below pPCA's.}
+#'   \item{sigma2 tuned late}{`sigma2` was fixed in training and then tuned, [tune_sigma2()], and
+#'     the ELBO is below pPCA's.}
+#'   \item{beta}{`beta` is not 1 and the ELBO below pPCA's; or it is above 1, and dimensions
+#'     have collapsed, and there are eigenvalues between sigma2 and beta sigma2.}
+#'   \item{free bits}{`free_bits` are above 0 and the ELBO below pPCA's.}
 #'   \item{encoder lags}{with the decoder as it is, a better encoder gains more than
 #'     a tenth of what the ELBO is below pPCA's, and the KL rises. Known for a
 #'     [linear_vae()], and measured for a [vae()] where `encoder_epochs` asks for it.}
 #'   \item{sigma2 fixed too small}{a fixed `sigma2` is more than a tenth below the tuned one.}
 #'   \item{undertrained}{the ELBO is below pPCA's after less than 300 steps, or (after the next
-#'     two) still rising at the end.}
+#'     two) it was still rising at the end, or rose in the second half of training by a tenth of
+#'     what is wanting.}
 #'   \item{warm-up ended}{the ELBO is below pPCA's, and the KL less than half of what it was
 #'     in the second half of a warm-up of its weight.}
 #'   \item{sigma2 stuck}{`sigma2` was learned, but is more than half above pPCA's, the ELBO below,
@@ -81,6 +87,7 @@
 #'   \item{verdict, remedy}{what is wrong, see Details, and what to do.}
 #'   \item{evidence}{list of the numbers on which the verdict rests.}
 #'   \item{rate, distortion, elbo}{see Details, per observation, for `newdata`.}
+#'   \item{own}{whether these are the data of the fit, for which the yardstick is.}
 #'   \item{information}{list of the mutual information `value`, its standard error `se`, and
 #'     its `bound`.}
 #'   \item{weighted}{for a [vae()], list of the importance-weighted bound `value` with
@@ -93,7 +100,8 @@
 #'   \item{carried}{list of `count`, how many of all eigenvalues exceed beta sigma2, and `least`,
 #'     `TRUE` where not all are known and there may be more.}
 #'   \item{encoder}{what a better encoder would `gain`, and its `kl`, where that is known.}
-#'   \item{eps, delta, sigma2, fixed, beta, n}{settings.}
+#'   \item{eps, delta, sigma2, origin, fixed, beta, n}{settings; `origin` says in words where
+#'     `sigma2` comes from, if it was not learned.}
 #'   [plot()][plot.posterior_collapse] draws the percentage over eps.
 #' @references Lucas et al. (2019), see [linear_vae()]. Burda, Y., Grosse, R. and
 #'   Salakhutdinov, R. (2016). Importance weighted autoencoders. *International
@@ -120,9 +128,10 @@ posterior_collapse.ppca <- function(object, newdata = NULL, eps = 0.01, delta = 
   check_collapse(eps, delta)
   data <- data_unless_known(object, newdata)
   terms <- elbo(object, data)
+  own <- is.null(newdata)
   linear <- inherits(object, "linear_vae")
   collapse_result(object, list(
-    q = latent_margins(object, data), terms = terms, eps = eps, delta = delta,
+    q = latent_margins(object, data), own = own, terms = terms, eps = eps, delta = delta,
     values = object$values, trace = object$trace, tuned = tuned_linear(object, data, terms),
     linear = linear_yardstick(object),
     gap = if (linear) elbo_gap(object) else list(total = 0, rotation = 0, posterior = 0),
@@ -138,7 +147,8 @@ check_collapse <- function(eps, delta) {
   }
 }
 
-# `seen`: what was measured. q, means and variances (n x k) of q(z_j | x); terms, of the
+# `seen`: what was measured. q, means and variances (n x k) of q(z_j | x); own, whether the rows
+# are those of the fit; terms, of the
 # ELBO; values and trace, of the covariance of the data, on the scale of sigma2; tuned,
 # list(sigma2, gain); linear, list(k, elbo, sigma2, kl) of pPCA; gap; encoder, what it gains
 # where it alone is trained, or NULL; weighted, the importance-weighted bound, or NULL; eps
@@ -162,8 +172,8 @@ collapse_result <- function(object, seen) {
     rate = seen$terms[["kl"]], distortion = -seen$terms[["reconstruction"]],
     elbo = seen$terms[["elbo"]], gap = seen$gap, weighted = seen$weighted,
     information = mutual_information(q$mean, q$variance),
-    sigma2 = object$sigma2, fixed = object$fixed, beta = beta, tuned = seen$tuned,
-    linear = seen$linear,
+    sigma2 = object$sigma2, origin = noise_origin(object), fixed = object$fixed, beta = beta,
+    tuned = seen$tuned, linear = seen$linear, own = seen$own,
     carried = directions_carried(object, beta * mean(object$sigma2)),
     encoder = seen$encoder, theory = theory_of(object),
     eps = seen$eps, delta = seen$delta, n = nrow(kl)
@@ -352,7 +362,7 @@ print.posterior_collapse <- function(x, ...) {
   cat(describe_gap(x), "\n\n", sep = "")
   shown <- c("share", "mean_kl", "threshold", "active_variance", "eigenvalue", "predicted_kl")
   if (anyNA(d$eigenvalue)) shown <- shown[1:4]
-  rows <- min(nrow(d), 8, max(1, 11 - length(remedy)))     # of 24 lines in all
+  rows <- min(nrow(d), 8, max(1, 11 - length(remedy) - !x$own))     # of 24 lines in all
   print(d[order(-d$mean_kl)[seq_len(rows)], shown], digits = 3)
   if (nrow(d) > rows) cat("... and", nrow(d) - rows, "more dimensions\n")
   invisible(x)
@@ -367,7 +377,7 @@ describe_rest <- function(x) {
 }
 
 describe_variances <- function(x) {
-  paste0(format_range(x$sigma2, 4), noise_origin(x),
+  paste0(format_range(x$sigma2, 4), x$origin,
          if (!anyNA(x$tuned$sigma2)) paste0(", tuned ", format_range(x$tuned$sigma2, 4)),
          if (!is.na(x$linear$sigma2)) paste0(", pPCA's ", format(x$linear$sigma2, digits = 4)))
 }
@@ -386,7 +396,9 @@ describe_theory <- function(x) {
 describe_difference <- function(x) {
   short <- x$evidence$short
   if (is.na(short)) return("")
-  sprintf(", %s pPCA's with k = %d",
+  sprintf("%s, %s pPCA's with k = %d",
+          if (x$own) "" else
+            sprintf("\n  of the data of the fit: %s", format(x$linear$elbo - short, digits = 7)),
           if (abs(short) <= x$evidence$error) "equal to" else
             paste(format(abs(short), digits = 3), if (short > 0) "below" else "above"), x$linear$k)
 }
@@ -397,7 +409,7 @@ describe_gap <- function(x) {
                    format_gap(x$gap$total), format_gap(x$gap$rotation),
                    format_gap(x$gap$posterior)))
   }
-  sprintf("Importance-weighted bound (%d samples, %d rows): %s, %s above ELBO",
+  sprintf("Importance-weighted bound (%d samples, %d rows): %s; ELBO of these draws: %s",
           x$weighted$samples, x$weighted$rows, format(x$weighted$value, digits = 7),
-          format(x$weighted$above, digits = 3))
+          format(x$weighted$value - x$weighted$above, digits = 7))
 }

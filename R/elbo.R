@@ -224,7 +224,10 @@ cells_per_row <- function(object, data) {
 
 # A fit to complete data knows its own ELBO; then NULL, and otherwise the data.
 data_unless_known <- function(object, newdata) {
-  if (!is.null(newdata)) return(newdata)
+  if (!is.null(newdata)) {
+    if (NROW(newdata) < 1) abort_arg("newdata", "have at least 1 row", 0)
+    return(newdata)
+  }
   if (!is_complete(object)) data_of(object, NULL, env = parent.frame(2))
 }
 

@@ -118,20 +118,25 @@ vae_layout <- function(shape) {
   layout
 }
 
+# From a variance of 1, that of the prior, z says so little of x at first that the decoder
+# learns to do without most dimensions, for good.
+START_LOG_VARIANCE <- -4
+
 # Where theta starts: weights normal with the variance of He et al. (2015), 2 / inputs,
 # before rectifiers and of Glorot and Bengio (2010), 2 / (inputs + outputs), elsewhere;
-# biases and log variances of z zero; the log noise variance as given (one number or
-# one a feature), with no weights that would make it depend on z. `linear`: NULL, or the
-# solution of linear_solution(), at which the model is then to start: the maps from
-# input to head are its own, and what hidden layers add to them is zero.
+# biases zero; the log variances of z START_LOG_VARIANCE, and the log noise variance as given
+# (one number or one a feature), with no weights that would make them depend on x or z.
+# `linear`: NULL, or the solution of linear_solution(), at which the model is then to start: the
+# maps from input to head are its own, and what hidden layers add to them is zero.
 vae_initial <- function(layout, log_sigma2, linear = NULL) {
   if (!is.null(linear)) linear <- linear_heads(layout, linear)
   unlist(lapply(seq_len(nrow(layout)), function(i) {
     l <- layout[i, ]
     weights <- l$into * l$out
-    if (l$name == "log_sigma2") return(c(numeric(weights), rep_len(log_sigma2, l$out)))
+    constant <- function(value) c(numeric(weights), rep_len(value, l$out))
+    if (l$name == "log_sigma2") return(constant(log_sigma2))
     if (l$name %in% names(linear)) return(linear[[l$name]])
-    if (l$into == 0) return(numeric(l$out))
+    if (l$name == "log_variance") return(constant(START_LOG_VARIANCE))
     variance <- if (l$activation %in% RECTIFIERS) 2 / l$into else 2 / (l$into + l$out)
     c(stats::rnorm(weights, sd = sqrt(variance)), if (l$biased) numeric(l$out))
   }), use.names = FALSE)

@@ -55,7 +55,7 @@ posterior.linear_vae <- function(object, newdata = NULL, draws = 0, ...) {
   latent <- names(object$D)
   post <- structure(
     list(mean = mean,
-         variance = matrix(object$D, nrow(mean), k, byrow = TRUE,
+         variance = matrix(rep(object$D, each = nrow(mean)), nrow(mean), k,
                            dimnames = list(rownames(mean), latent)),
          cov = array(diag(object$D, k), c(k, k, 1), dimnames = list(latent, latent, NULL)),
          pattern = rep(1L, nrow(mean))),

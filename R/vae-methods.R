@@ -319,7 +319,7 @@ posterior_collapse.vae <- function(object, newdata = NULL, eps = 0.01, delta = 0
   # the numbers that the fit shows, where they are these
   own <- is.null(newdata) && is.null(condition) && samples == 1 && is.finite(object$elbo)
   collapse_result(object, list(
-    q = q, terms = unlist((if (own) object else seen)[c("elbo", "reconstruction", "kl")]),
+    q = q, own = is.null(newdata), terms = unlist((if (own) object else seen)[c("elbo", "reconstruction", "kl")]),
     eps = eps, delta = delta,
     values = spectrum$values, trace = spectrum$trace,
     tuned = tuned_deep(object, seen), linear = deep_yardstick(object), gap = list(total = weighted$above), weighted = weighted,

@@ -28,6 +28,12 @@ SHOWN_OF_LINEAR <- c("k", "rows", "loglik", "sigma2", "values", "validation")
 
 last <- function(x) x[length(x)]
 
+# The data, of which the decoder's constant subtracts the mean, whatever `center` is.
+around_mean <- function(data) {
+  if (!data$centred) data[c("mu", "centred")] <- list(summarise_columns(data$x)$mean, TRUE)
+  data
+}
+
 # The data with one unit for all features, but for `scale`.
 shared_units <- function(data) {
   if (length(data$u) == 1) return(data)
@@ -44,9 +50,12 @@ shared_units <- function(data) {
 linear_solution <- function(data, k, sigma2 = NULL) {
   data <- fewer_rows(data, k)
   k <- min(k, data$p - 1L)
+  origin <- data$mu
+  data <- around_mean(data)
   out <- if (data$missing) linear_missing(data, k, sigma2) else
     linear_complete(data, k, sigma2)
   if (is.null(out) || !is.finite(out$loglik) || !(out$sigma2 > 0)) return(NULL)
+  out$mu <- out$mu + (data$mu - origin) * data$unit
   c(out, list(k = ncol(out$w), rows = data$n))
 }
 
@@ -157,7 +166,22 @@ elbo_rise <- function(fit) {
   if (slope > 3 * se && rise > max(0.01, 1e-4 * abs(fit$elbo), na.rm = TRUE)) rise else 0
 }
 
+# By how much the same ELBO rose over the last half of the epochs, from a tenth of them about
+# the middle to the last tenth.
+second_half_rise <- function(fit) {
+  history <- fit$history
+  y <- if (is.null(history$validation)) history$elbo else history$validation
+  n <- length(y)
+  tenth <- ceiling(n / 10)
+  if (n < 5 || !is.null(fit$search)) return(0)
+  rise <- mean(utils::tail(y, tenth)) - mean(y[seq(ceiling((n - tenth) / 2), length.out = tenth)])
+  if (is.finite(rise)) max(0, rise) else 0
+}
+
 shortfall_cause <- function(fit, rise) {
+  if (isTRUE(fit$tuned) && fit$fixed) {
+    return("`sigma2` was fixed in training and tuned afterwards; learn it with the rest.")
+  }
   if (fit$fixed && any(abs(log(fit$sigma2 / fit$linear$sigma2)) > 0.05)) {
     return(sprintf("`sigma2` is fixed at %s, where the linear model has %s; learn it.",
                    format_range(fit$sigma2, 3), format_range(fit$linear$sigma2, 3)))

@@ -250,8 +250,13 @@ test_that("pPCA is measured by the margins of its exact posterior, as the linear
   fit <- ppca(x, 4, sigma2 = 0.3)
   found <- posterior_collapse(fit, eps = 0.4, delta = 0.1)
   same <- posterior_collapse(as_linear_vae(fit), eps = 0.4, delta = 0.1)
-  expect_equal(fixed_numbers(found), fixed_numbers(same))
-  expect_equal(fixed_numbers(posterior_collapse(fit, x, eps = 0.4, delta = 0.1)), fixed_numbers(same))
+  again <- posterior_collapse(fit, x, eps = 0.4, delta = 0.1)
+  numbers <- setdiff(names(fixed_numbers(found)), c("own", "evidence", "remedy"))
+  expect_equal(found[numbers], same[numbers])
+  expect_equal(again[numbers], same[numbers])
+  differ <- c("own", "model")
+  expect_equal(found$evidence[setdiff(names(found$evidence), differ)],
+               same$evidence[setdiff(names(same$evidence), differ)])
   own <- lapply(1:40, function(i) {
     latent_conditional(x[i, ], fit$mean, unname(fit$loadings), fit$sigma2)
   })
@@ -301,7 +306,8 @@ test_that("data of the fit are found, or asked for, where they are needed", {
     hidden <- x
     linear_vae(hidden, 2, optimizer = "exact")
   })
-  expect_equal(fixed_numbers(posterior_collapse(away)), fixed_numbers(posterior_collapse(away, x)))
+  same <- c("dimensions", "elbo", "tuned", "linear", "gap", "verdict")
+  expect_equal(posterior_collapse(away)[same], posterior_collapse(away, x)[same])
   holes <- with_holes(x, 0.1)
   inner <- function() {
     data <- holes
@@ -516,6 +522,32 @@ test_that("information of no dimension is none, and of all that are apart log n"
 })
 
 # Printing ---------------------------------------------------------------------
+
+test_that("of other data it is said which numbers are theirs", {
+  fit <- linear_vae(x, 2, optimizer = "exact")
+  other <- x[1:10, ] * 3
+  found <- posterior_collapse(fit, other)
+  expect_false(found$own)
+  expect_equal(found$elbo, elbo(fit, other)[["elbo"]])
+  said <- capture.output(print(found))
+  expect_match(said, paste0("^ELBO: ", format(found$elbo, digits = 7), " nats per observation$"),
+               all = FALSE)
+  expect_match(said, paste0("^  of the data of the fit: ", format(fit$elbo, digits = 7),
+                            ", equal to pPCA's with k = 2$"), all = FALSE)
+  expect_match(found$remedy, "For these data another sigma2")
+  for (model in list(fit, ppca(x, 2))) {
+    expect_error(posterior_collapse(model, x[0, ]), "`newdata` must have at least 1 row")
+    expect_error(tune_sigma2(model, x[0, ]), "`newdata` must have at least 1 row")
+  }
+  expect_identical(dim(posterior(fit, x[0, ], draws = 2)$draws), c(0L, 2L, 2L))
+})
+
+test_that("a tuned sigma2 is called so, and nothing else", {
+  tuned <- tune_sigma2(linear_vae(x, 2, sigma2 = 3, learn_sigma2 = FALSE))$fit
+  found <- posterior_collapse(tuned)
+  expect_identical(found$verdict, "sigma2 tuned late")
+  expect_output(print(found), "sigma2: [0-9.]+ \\(tuned\\)")
+})
 
 test_that("it prints a screenful, and invisibly", {
   fit <- linear_vae(x, 5, optimizer = "exact", sigma2 = mean(lambda[2:3]), learn_sigma2 = FALSE)

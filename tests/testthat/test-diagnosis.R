@@ -90,7 +90,9 @@ test_that("other causes are told apart", {
   averaged <- verdict_of(train(beta = 12))
   expect_identical(averaged$verdict, "units")
   expect_match(averaged$remedy, "averaged over the 12 features")
-  expect_identical(verdict_of(train(sigma2 = 3, learn_sigma2 = FALSE))$verdict, "units")
+  half <- verdict_of(train(sigma2 = 6, learn_sigma2 = FALSE))
+  expect_identical(half$verdict, "units")
+  expect_match(half$remedy, "half the number of features")
   pixels <- verdict_of(train(sigma2 = 0.25 * 255^2, learn_sigma2 = FALSE, epochs = 20))
   expect_identical(pixels$verdict, "units")
   expect_match(pixels$remedy, "255^2", fixed = TRUE)
@@ -134,7 +136,7 @@ test_that("dimensions that the data do not have are surplus", {
   expect_identical(deep$verdict, "surplus")
   expect_identical(deep$evidence$collapsed, 2L)
   # where the ELBO is a little less than pPCA's it is said how to find out more
-  near <- verdict_of(train(k = 8, start = "random", epochs = 600, learning_rate = 0.01))
+  near <- verdict_of(train(k = 8, start = "random", epochs = 1000, learning_rate = 0.01))
   expect_identical(near$verdict, "surplus")
   expect_match(near$remedy, "nats less.*encoder_epochs = 20")
 })
@@ -189,11 +191,12 @@ test_that("where the theory is silent the rest is said all the same", {
 
 # A model that nothing is wrong with, changed as each rule says.
 evidence <- function(...) {
-  e <- list(n = 1000, p = 20, k = 10, collapsed = 0, deep = TRUE, start = "random",
-            fixed = FALSE, beta = 1, beta_end = 1, sigma2 = 1, tuned = 1, linear_sigma2 = 1,
+  e <- list(n = 1000, p = 20, k = 10, collapsed = 0, own = TRUE, model = "vae",
+            start = "random", fixed = FALSE, late = FALSE, beta = 1, beta_end = 1, free_bits = 0,
+            sigma2 = 1, tuned = 1, linear_sigma2 = 1,
             trace = 60, gain = 0,
             carried = 10, carried_alone = 10, carried_linear = 12, short = -1, error = 0.1,
-            allowance = 0.1, rise = 0, epochs = 100, steps = 2000, kl = 10, kl_warm = NA,
+            allowance = 0.1, rise = 0, second_half = 0, epochs = 100, steps = 2000, kl = 10, kl_warm = NA,
             linear_kl = 10, encoder_gain = NA, encoder_kl = NA)
   changed <- list(...)
   stopifnot(all(names(changed) %in% names(e)))
@@ -220,7 +223,10 @@ test_that("few collapsed are one in twenty, and the ELBO may be below by the all
   expect_verdict("none", short = 0.1, linear_kl = NA)
   expect_verdict("unexplained", short = 0.1001, linear_kl = NA)
   expect_verdict("unexplained", short = 0.2001, linear_kl = 2)
-  expect_match(expect_verdict("none", short = 0.5999), "no more than 0.6 nats below")
+  expect_match(expect_verdict("none", short = 0.5999),
+               "no more than 0.6 nats below pPCA's. To gain them, start from pPCA")
+  expect_match(expect_verdict("none", short = -1, own = FALSE),
+               "the ELBO of the data of the fit is not below pPCA's")
   expect_verdict("unexplained", short = 0.6001)
   expect_match(expect_verdict("surplus", collapsed = 4, carried = 6), "data have 6 directions")
   expect_match(expect_verdict("surplus", collapsed = 4, carried = 7), "encoder_epochs")
@@ -229,7 +235,10 @@ test_that("few collapsed are one in twenty, and the ELBO may be below by the all
   expect_match(expect_verdict("none", rise = 2), "still rising at the end, by 2 nats")
   expect_match(expect_verdict("none", tuned = 0.8, gain = 1), "tune_sigma2(fit)$fit gains 1 nat.",
                fixed = TRUE)
-  expect_match(expect_verdict("unexplained", short = 5, deep = FALSE, start = NA), "pca")
+  expect_match(expect_verdict("none", tuned = 1.8, gain = 1, own = FALSE),
+               "For these data another sigma2, 1.8, .*tune_sigma2\\(fit, newdata\\)")
+  expect_match(expect_verdict("unexplained", short = 5, model = "linear_vae", start = NA), "pca")
+  expect_match(expect_verdict("unexplained", short = 5, model = "ppca", start = NA), "em_control")
 })
 
 test_that("a fixed sigma2 is too large or too small beyond a tenth and beyond noise", {
@@ -238,6 +247,19 @@ test_that("a fixed sigma2 is too large or too small beyond a tenth and beyond no
   large("sigma2 fixed too large", sigma2 = 1.101, gain = 1)
   large("none", sigma2 = 1.101, gain = 0.1)
   large("none", tuned = 1.1, gain = 1)
+  # one for each feature: by the geometric mean of the ratios, whatever the means are
+  large("sigma2 fixed too large", trace = 1e4, sigma2 = c(1000, 2, 2),
+        tuned = c(1100, 1, 1), gain = 1)
+  large("sigma2 fixed too small", trace = 1e4, sigma2 = c(1000, 1, 1),
+        tuned = c(900, 2, 2), gain = 1)
+  large("none", trace = 1e4, sigma2 = c(1000, 1), tuned = c(1050, 1.09), gain = 1)
+  expect_match(large("sigma2 fixed too large", sigma2 = c(10, 3), tuned = c(1, 1), gain = 1,
+                     carried = NA), "is fixed at 3 to 10. ")
+  expect_match(large("sigma2 fixed too large", sigma2 = 2, gain = 1, model = "ppca", start = NA),
+               "Leave `sigma2` out")
+  # what was tuned after training is not what training had
+  expect_match(large("sigma2 tuned late", late = TRUE, short = 5), "tuned afterwards")
+  large("none", late = TRUE)
   large("sigma2 fixed too small", tuned = 1.101, gain = 1)
   # too few directions, where that costs something
   large("sigma2 fixed too large", sigma2 = 2, tuned = 2, carried_alone = 9, short = 1)
@@ -261,12 +283,11 @@ test_that("units are suspected by factors, where these are at least 10", {
     expect_verdict(verdict, fixed = TRUE, sigma2 = sigma2, gain = 2, short = 5, carried = 2,
                    carried_alone = 2, ...)
   }
-  fixed("units", 24.9)
-  fixed("sigma2 fixed too large", 25.1)
-  fixed("sigma2 fixed too large", 15.9)
+  # p and p / 2, far off
+  fixed("sigma2 fixed too large", 19.9)
+  expect_match(fixed("units", 20), "20 is|number of features")
   fixed("sigma2 fixed too large", 9, p = 9)
-  # p and p / 2 themselves, far off
-  fixed("units", 10)
+  expect_match(fixed("units", 10), "half the number of features")
   fixed("sigma2 fixed too large", 10.1)
   fixed("units", 20, linear_sigma2 = 0.1)
   fixed("sigma2 fixed too large", 10, linear_sigma2 = 1.01)
@@ -283,14 +304,23 @@ test_that("units are suspected by factors, where these are at least 10", {
   expect_verdict("none", sigma2 = 20)
 })
 
-test_that("beta needs a weight above 1 and a direction that is lost to it", {
+test_that("beta loses directions, or leaves the ELBO below pPCA's", {
   expect_match(expect_verdict("beta", beta = 2, carried = 7, collapsed = 3),
                "Only `beta = 1` maximises the ELBO", fixed = TRUE)
   expect_match(expect_verdict("beta", beta = 2, carried = 9, collapsed = 1),
                "1 direction with .* is lost")
   expect_match(expect_verdict("beta", beta = 2, beta_end = 1, carried = 7, collapsed = 3),
-               "ended before it had fallen to 1: give more `epochs`", fixed = TRUE)
-  expect_verdict("surplus", beta = 2, collapsed = 3)
+               "ended before it had come to 1: give more `epochs`", fixed = TRUE)
+  expect_match(expect_verdict("surplus", beta = 2, collapsed = 3), "`beta` is 2")
+  # a sigma2 that rose with beta, so that no direction is between the two
+  expect_match(expect_verdict("beta", beta = 2, sigma2 = 3, carried = 9, carried_alone = 9,
+                              collapsed = 1, short = 5),
+               "has come to 3, where it can carry 9 of 10 directions and pPCA's, 1, 10 of 10")
+  for (weight in c(0.5, 0.99)) {
+    expect_match(expect_verdict("beta", beta = weight, short = 5), "Only `beta = 1`")
+    expect_match(expect_verdict("none", beta = weight), "weight 1")
+  }
+  expect_match(expect_verdict("beta", beta = 0.6, beta_end = 1, short = 5), "had come to 1")
   expect_verdict("none", beta = 2, carried = 7)
   expect_verdict("beta", beta = 2, carried = 7, short = 2)
   expect_verdict("surplus", beta = 1, carried = 7, collapsed = 3)
@@ -324,11 +354,15 @@ test_that("training: warm-up, sigma2, and how long", {
   late("warm-up ended", sigma2 = 3, kl_warm = 30)
   late("sigma2 stuck", sigma2 = 3, rise = 1)
   late("undertrained", rise = 1)
+  expect_match(late("undertrained", second_half = 0.51), "rose by 0.51 nats in the second half")
+  late("unexplained", second_half = 0.5)
+  expect_match(late("free bits", free_bits = 0.5), "`free_bits` = 0.5")
+  expect_verdict("none", free_bits = 0.5)
   expect_verdict("sigma2 stuck", collapsed = 9, short = 5, sigma2 = 3)
   expect_verdict("unexplained", collapsed = 8, short = 5, sigma2 = 3)
   expect_verdict("sigma2 stuck", collapsed = 0, short = 5, sigma2 = 3, kl = 0.9)
   expect_verdict("unexplained", collapsed = 0, short = 5, sigma2 = 3, kl = 1.01)
-  expect_match(late("undertrained", steps = 0, deep = FALSE, start = NA), "100 iterations: .* `maxit`")
+  expect_match(late("undertrained", steps = 0, model = "linear_vae", start = NA), "100 iterations: .* `maxit`")
   expect_match(late("sigma2 stuck", sigma2 = 3, start = "linear"), "smaller `learning_rate`")
 })
 
