@@ -150,9 +150,10 @@ linear_heads <- function(layout, linear) {
   k <- of("mean")$out
   p <- of("output")$out
   used <- seq_len(ncol(linear$w))
-  encoder <- best_encoder(linear$w, linear$sigma2)
+  root <- sqrt(linear$sigma2)              # one number, or one a feature
+  encoder <- best_encoder(linear$w / root, 1)
   v <- matrix(0, k, p)
-  v[used, ] <- t(encoder$vt)
+  v[used, ] <- t(encoder$vt / root)
   w <- matrix(0, p, k)
   w[, used] <- linear$w
   log_d <- numeric(k)

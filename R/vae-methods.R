@@ -712,7 +712,8 @@ is_beta_chosen <- function(object) {
 # Training that ends early may do so before `beta` has its last value.
 describe_beta <- function(x) {
   end <- last(x$arguments$beta)
-  paste0(format(x$beta, digits = 3), if (x$beta != end) paste(", on its way to", format(end)))
+  now <- format(x$beta, digits = 3)
+  paste0(now, if (now != format(end, digits = 3)) paste(", on its way to", format(end)))
 }
 
 #' @export
@@ -730,7 +731,7 @@ print.vae <- function(x, ...) {
   if (!is.null(x$search)) cat(describe_search(x$search), "\n", sep = "")
   if (!is.null(x$transform)) cat("Transform: ", format(x$transform), "\n", sep = "")
   cat("Noise variance sigma2: ", describe_noise(x), "\n", sep = "")
-  if (x$beta != 1) cat("Weight of the KL, beta: ", describe_beta(x), "\n", sep = "")
+  if (format(x$beta, digits = 3) != "1") cat("Weight of the KL, beta: ", describe_beta(x), "\n", sep = "")
   print_elbo(x)
   validation <- validation_at_end(x)
   if (length(validation) && (is.nan(validation) || !is.na(validation))) {
@@ -744,6 +745,7 @@ print.vae <- function(x, ...) {
 
 # The ELBO that the weights of the fit have of the validation data; NA where there are none.
 validation_at_end <- function(x) {
+  if (isTRUE(x$tuned)) return(NA_real_)                  # that was at another sigma2
   # that of the start is not in the history
   if (isTRUE(x$best_epoch == 0) && !is.null(x$state$best)) return(x$state$best$score)
   found <- x$history$validation[match(x$best_epoch, x$history$epoch)]

@@ -4,23 +4,46 @@
 
 # list(k, loglik, sigma2, values, validation): log-likelihood per observation of the rows
 # trained on and of the validation rows, on the scale of the data; noise variance and
-# eigenvalues as pPCA has them. `solution`: in the core units of `data`, see
-# linear_solution(), at the noise variance given, if one is. NULL where pPCA has no solution.
+# eigenvalues as pPCA has them. `solution`: where training starts, see linear_start(), in the
+# core units of `data`. NULL where pPCA has no solution.
 linear_model <- function(data, asked, jacobian) {
   shared <- shared_units(data)
   best <- linear_solution(shared, asked$k)
-  start <- best
-  if (asked$noise != "shared") start <- linear_solution(data, asked$k) else
-    if (!is.null(asked$sigma2)) {
-      start <- linear_solution(data, asked$k, last(asked$beta) * asked$sigma2)
-    }
   if (is.null(best)) return(NULL)
-  if (is.null(start)) start <- best                      # at sigma2 0, where `beta` is
-  list(solution = start, k = best$k, rows = best$rows,
+  list(solution = linear_start(data, shared, best, asked), k = best$k, rows = best$rows,
        loglik = if (best$rows == data$n) best$loglik + log_units(shared) / data$n + jacobian else
          NA_real_,
        sigma2 = best$sigma2 * shared$u^2, values = best$values * shared$u^2,
        core = best, unit = shared$unit)
+}
+
+# The linear solution at the noise variance given, if one is: `beta` times that, with one for
+# each feature in units of its root. Otherwise pPCA's, `best` in the units `shared`; or, with a
+# noise variance for each feature, that of features in units of their own where it is likelier.
+linear_start <- function(data, shared, best, asked) {
+  noise <- if (is.null(asked$sigma2) && !asked$learn_sigma2) 1 else asked$sigma2
+  units <- shared
+  start <- best
+  if (!is.null(noise)) {
+    units <- if (length(data$u) == 1) data else with_units(data, rep_len(sqrt(noise), data$p))
+    # none at sigma2 0, where `beta` is
+    start <- linear_solution(units, asked$k, last(asked$beta) * noise[1] / units$u[1]^2)
+  } else if (asked$noise != "shared") {
+    own <- linear_solution(data, asked$k)
+    score <- function(solution, data) solution$loglik + log_units(data) / data$n
+    if (!is.null(own) && score(own, data) > score(best, shared)) {
+      units <- data
+      start <- own
+    }
+  }
+  if (is.null(start)) in_units(best, shared$u / data$u) else in_units(start, units$u / data$u)
+}
+
+# A solution in other units: one number for all features, or one for each.
+in_units <- function(solution, factor) {
+  solution[c("w", "mu")] <- list(solution$w * factor, solution$mu * factor)
+  solution$sigma2 <- solution$sigma2 * factor^2
+  solution
 }
 
 # What a fit keeps of it.
@@ -36,8 +59,10 @@ around_mean <- function(data) {
 
 # The data with one unit for all features, but for `scale`.
 shared_units <- function(data) {
-  if (length(data$u) == 1) return(data)
-  u <- stats::median(data$u)
+  if (length(data$u) == 1) data else with_units(data, stats::median(data$u))
+}
+
+with_units <- function(data, u) {
   data$u <- u
   data$unit <- 1 / (data$sd * u)
   data
@@ -45,13 +70,14 @@ shared_units <- function(data) {
 
 # pPCA of data as prepare_data() gives them, in their core units: list(k, w (p x k), mu (p,
 # less that of the data), sigma2, loglik (per observation), values, rows). k is the one
-# asked for, or the most that leave noise; `sigma2` NULL for its MLE. Of large data with
+# asked for, or the most that leave noise; `sigma2` (in core units) NULL for its MLE. Of large data with
 # missing cells, or where all of many eigenvectors would be needed, only `rows` rows are used.
 linear_solution <- function(data, k, sigma2 = NULL) {
   data <- fewer_rows(data, k)
   k <- min(k, data$p - 1L)
   origin <- data$mu
   data <- around_mean(data)
+  data$u <- 1
   out <- if (data$missing) linear_missing(data, k, sigma2) else
     linear_complete(data, k, sigma2)
   if (is.null(out) || !is.finite(out$loglik) || !(out$sigma2 > 0)) return(NULL)
@@ -192,7 +218,15 @@ shortfall_cause <- function(fit, rise) {
                          "ppca()."), format(fit$beta, digits = 3), format(end)))
   }
   if (fit$beta != 1) {
-    return(sprintf("`beta` is %s, and the ELBO has weight 1.", format(fit$beta)))
+    return(sprintf("`beta` is %s, and only `beta = 1` maximises the ELBO.", format(fit$beta)))
+  }
+  if (fit$arguments$free_bits > 0) {
+    return(sprintf("`free_bits` are %s, and only without them the ELBO is maximised.",
+                   format(fit$arguments$free_bits)))
+  }
+  if (isTRUE(fit$floored > 0.5)) {
+    return(paste("the noise variance is held up by `sigma2_min`; give a smaller one, or where",
+                 "features differ in scale `scale = TRUE` or `noise = \"feature\"`."))
   }
   if (rise > 0) {
     return(sprintf("it was still rising; train for longer, update(fit, epochs = %d).",
@@ -205,5 +239,9 @@ shortfall_cause <- function(fit, rise) {
   if (fit$arguments$start == "random") {
     return("start from that model, `start = \"linear\"`, or train for longer.")
   }
+  if (!is.null(fit$arguments$sigma2)) {
+    return("leave `sigma2` to start at that of the linear model, or train for longer.")
+  }
+  if (fit$control$weight_decay > 0) return("a smaller `weight_decay` may help.")
   "a smaller `learning_rate` may help."
 }

@@ -81,16 +81,15 @@ next_epoch <- function(problem, state, control) {
   list(state = state, row = row)
 }
 
-# The share of the way to its closed-form optimum that sigma2 moves at a step: all of it
-# where a step sees all rows, and otherwise a running mean over the steps of an epoch, of
-# 100 at most. None while the weight of the KL has not come to its last value: with less
+# The share of the way to its closed-form optimum that sigma2 moves at a step, so that it is a
+# running mean over the steps of an epoch, but of 10 to 100 of them. None while the weight of the KL has not come to its last value: with less
 # weight sigma2 would shrink too far, and the dimensions that this keeps alive would
 # collapse later.
 noise_share <- function(problem, control, epoch) {
   asked <- problem$asked
   if (!asked$learn_sigma2 || asked$sigma2_update != "optimal" ||
       scheduled(asked$beta, epoch) < last(asked$beta)) return(0)
-  1 / min(100, ceiling(problem$n / control$batch_size))
+  1 / min(100, max(10, ceiling(problem$n / control$batch_size)))
 }
 
 # Where a fit goes on from. With other validation data patience begins anew, and the best
@@ -373,9 +372,10 @@ resume_vae <- function(path, call, values, control, direct, env) {
   if (!is.null(control)) {
     free <- c("patience", "checkpoint", "every", "threads", "callback", "progress")
     settings[free] <- unclass(control)[free]
-    direct <- with_direct(control, direct)
   }
-  if (!is.null(direct$epochs)) settings$epochs <- check_count(direct$epochs, "epochs")
+  check_same_steps(fit, direct)
+  epochs <- if (is.null(direct$epochs)) control$epochs else direct$epochs
+  if (!is.null(epochs)) settings$epochs <- check_count(epochs, "epochs")
   formula <- if ("x" %in% names(values)) inherits(values$x, "formula") else
     !is.null(fit$terms)
   if (!is.null(values$data) && !formula) {
@@ -388,7 +388,8 @@ resume_vae <- function(path, call, values, control, direct, env) {
   if (finished && length(changed) == 0) return(fit)      # else the data are compared first
   settings <- structure(settings, class = "train_control")
   settings$resume <- fit
-  refit(as_given(fit), changed, vae, settings, NULL, env)
+  shown <- if (!is.null(epochs)) shown_epochs(fit, settings, TRUE)
+  refit(as_given(fit), changed, vae, settings, shown, env)
 }
 
 # Whether all epochs were made, and the ELBO at the end computed.
@@ -414,6 +415,16 @@ check_same_model <- function(fit, given) {
   if (!is_number(given$validation)) fixed <- setdiff(fixed, "validation")     # data may change
   for (name in intersect(names(given), fixed)) {
     if (!same_argument(name, given[[name]], fit, given)) {
+      abort_arg(name, "be what the checkpoint was made with, or be left out")
+    }
+  }
+}
+
+# So must the batches and the rate.
+check_same_steps <- function(fit, given) {
+  if (!is.null(given$batch_size)) given$batch_size <- min(given$batch_size, fit$n)
+  for (name in c("batch_size", "learning_rate")) {
+    if (!is.null(given[[name]]) && !isTRUE(all.equal(given[[name]], fit$control[[name]]))) {
       abort_arg(name, "be what the checkpoint was made with, or be left out")
     }
   }

@@ -31,7 +31,7 @@
 #' (`"feature"`), or a function of z given by the decoder (`"network"`). Where it is
 #' learned, `sigma2_update = "optimal"` moves it at each step towards the mean squared
 #' error of the batch, its optimum in closed form (Rybkin, Daniilidis and Levine 2021), by
-#' 1 / min(100, steps of an epoch) of the way; it stays as it is where `beta` has yet to rise
+#' 1 / s of the way, s the steps of an epoch but from 10 to 100; it stays as it is where `beta` has yet to rise
 #' to its last value. `"gradient"` has the optimiser move its log, as Lucas et al. (2019) do, by not
 #' much more than the learning rate at a step, so that it may lag behind. The likelihood has
 #' no upper bound: it grows for ever as the noise of a feature that is reconstructed exactly
@@ -39,10 +39,13 @@
 #' warning tells if that was so at the end.
 #'
 #' **How long.** Where neither `epochs` nor validation data are given, a tenth of the rows
-#' (at least 10, at most 1,000) are set aside; the model is trained while their ELBO rises,
+#' (at least 10, or a quarter where that is less, at most 1,000; of less than 10 rows none) are
+#' set aside; the model is trained while their ELBO rises,
 #' and then anew on all rows, for the fewest epochs after which it was within a standard
 #' error of its best (Breiman, Friedman, Olshen and Stone 1984) and that of the rows trained
-#' on not below pPCA's, if it ever was: none, if that was so at the start.
+#' on not below pPCA's, if it ever was: none, if that was so at the start. Where the ELBO of all
+#' rows is below pPCA's then, they are trained on up to the epochs of the search, and if that
+#' does not help the start is returned.
 #' With 20,000 rows or more it is not trained anew: the rows stay aside. With validation
 #' data and without `epochs` training stops when their ELBO no longer rises, and the best
 #' weights are kept. A run is 150 epochs or, where that is more, 2,000 steps, but no more
@@ -98,7 +101,8 @@
 #' @param noise see Details.
 #' @param sigma2_min the least noise variance, where it is learned: a number, or with
 #'   `noise = "feature"` or `"network"` one for each feature; `NULL` is a millionth of the
-#'   mean variance of the features, or of the variance of each.
+#'   mean variance of the features, or of the variance of each; with `start = "linear"` no more
+#'   than a hundredth of pPCA's noise variance.
 #' @param beta weight of the KL: a number, 0 or more, or a schedule with one number for
 #'   each epoch, the last of which is kept from then on; see [schedule_warmup()] and
 #'   [schedule_cyclic()]. `NULL` is 1, with the linear start after a fall from 3, see Details.
@@ -301,9 +305,48 @@ fit_until_good <- function(raw, asked, condition, validation, control, call, ter
     fewest_epochs(fit$state$scores, epochs_to_end_with(fit))
   control$learning_rate <- fit$control$learning_rate
   control["patience"] <- list(NULL)
-  control$search <- list(rows = aside, epochs = fit$iterations, best_epoch = control$epochs,
-                         history = fit$history)
-  fit_vae(raw, asked, condition, NULL, control, call, terms)
+  search <- list(rows = aside, epochs = fit$iterations, best_epoch = control$epochs,
+                 history = fit$history)
+  not_below_linear(search, function(search, resume) {
+    control$search <- search
+    control$epochs <- search$best_epoch
+    control$resume <- resume
+    fit_vae(raw, asked, condition, NULL, control, call, terms)
+  })
+}
+
+# Of all rows the ELBO after the epochs that were found may be below the linear model's. They
+# are trained on then, for a quarter more epochs at a time, up to those of the search; and if
+# it is still below there, beyond what sampling does, the linear start is returned.
+not_below_linear <- function(search, train) {
+  fit <- train(search, NULL)
+  loglik <- fit$linear$loglik
+  if (is.null(loglik) || is.na(loglik) || !reaches_linear(fit)) return(fit)
+  is_short <- function(by) {
+    fit$stopped == "limit" && fit$iterations > 0 && isTRUE(fit$elbo < loglik - by)
+  }
+  while (is_short(0) && fit$iterations < search$epochs) {
+    search$best_epoch <- min(search$epochs, ceiling(1.25 * fit$iterations))
+    fit <- train(search, fit)
+  }
+  if (is_short(elbo_error(fit)) && starts_at_linear(fit)) {
+    search$best_epoch <- 0
+    fit <- train(search, NULL)
+  }
+  fit
+}
+
+# Whether what is maximised is the ELBO, over sigma2 as well.
+reaches_linear <- function(fit) {
+  asked <- fit$arguments
+  !fit$fixed && is.null(asked$sigma2) && is.null(asked$sigma2_min) && asked$free_bits == 0 &&
+    last(asked$beta) == 1
+}
+
+# Whether training began at the linear model's likelihood: with missing cells it did not, as
+# the encoder sees the mean in their place.
+starts_at_linear <- function(fit) {
+  fit$arguments$start == "linear" && fit$observed == fit$n * fit$p && is.null(fit$arguments$sigma2)
 }
 
 # The value of `code`, and its warnings, which may be those of a fit that is made anew.
@@ -323,8 +366,7 @@ rows_aside <- function(n) {
 
 # Of each epoch (from 0) whether it is one to end with: the KL has all of its weight, and the
 # ELBO of the rows trained on (a mean over 11 epochs, as that of one is noisy) is at the linear
-# model's likelihood, if it ever is. The linear start is there, but not where cells are
-# missing: the encoder sees the mean in their place.
+# model's likelihood, if it ever is.
 epochs_to_end_with <- function(fit) {
   epoch <- seq(0, fit$iterations)
   warm <- warmup_epochs(fit$arguments$beta)
@@ -333,8 +375,7 @@ epochs_to_end_with <- function(fit) {
   if (is.null(loglik) || is.na(loglik)) return(whole)
   elbo <- fit$history$elbo
   near <- vapply(epoch[-1], function(i) mean(elbo[abs(epoch[-1] - i) <= 5]), 0)
-  good <- whole & c(fit$arguments$start == "linear" && fit$observed == fit$n * fit$p,
-                    near >= loglik)
+  good <- whole & c(starts_at_linear(fit), near >= loglik)
   if (any(good)) good else whole
 }
 
@@ -442,7 +483,8 @@ vae_problem <- function(raw, asked, condition, validation, control, resume, term
   variance <- column_squares(x, means, data$unit, rows) / data$count
   spread <- sum(data$count * variance) / sum(data$count)
   if (spread == 0) abort_arg("x", "vary", "the same in all rows")
-  floor <- least_noise(asked, data, variance, spread)
+  floor <- if (!is.null(resume)) resume$sigma2_min / data$u^2 else
+    least_noise(asked, data, variance, spread)
   jacobian <- mean(some(transform_log_jacobian(asked$transform, x), rows))
   shape <- vae_shape(p, asked$k, ncol(given$code), asked)
   problem <- list(
@@ -469,6 +511,9 @@ vae_problem <- function(raw, asked, condition, validation, control, resume, term
     if (!is.null(problem$validation)) fingerprints(problem$validation$data)
   data$x <- some(x, rows)
   problem$linear <- if (!is.null(resume)) resume$linear else linear_model(data, asked, jacobian)
+  if (!is.null(problem$linear$solution) && lowers_floor(asked)) {
+    problem$floor <- pmin(floor, 0.01 * problem$linear$solution$sigma2)
+  }
   if (!is.null(problem$linear) && is.null(resume) && !is.null(problem$validation)) {
     problem$linear$validation <- problem$validation$linear(problem$linear)
     problem$validation$linear <- NULL
@@ -501,6 +546,11 @@ least_noise <- function(asked, data, variance, spread) {
   if (asked$noise == "shared") return(1e-6 * spread)
   mean <- sum(data$count * variance * data$u^2) / sum(data$count) / data$u^2
   1e-6 * ifelse(variance > 0, variance, mean)
+}
+
+# Where the model starts as the linear one the default is well below its noise variance.
+lowers_floor <- function(asked) {
+  asked$learn_sigma2 && is.null(asked$sigma2_min) && asked$start == "linear"
 }
 
 # Of rows as vae_floats() makes them.
@@ -890,8 +940,9 @@ finish_vae <- function(problem, run) {
   if (isTRUE(fit$floored > 0) && problem$asked$learn_sigma2) {
     warning(sprintf("The noise variance is at its least value, sigma2_min = %s, in %.3g %% of ",
                     format_range(fit$sigma2_min, 3), 100 * fit$floored),
-            "the cells: the likelihood would grow without bound below it. Features that ",
-            "hardly vary may be left out; compare models only at the same ",
+            "the cells. With a smaller `sigma2_min` the ELBO is higher, without bound where ",
+            "features hardly vary: these may be left out. Where features differ in scale use ",
+            "`scale = TRUE` or `noise = \"feature\"`. Compare models only at the same ",
             "`sigma2_min`.", call. = FALSE)
   }
   warn_of_warmup(fit)

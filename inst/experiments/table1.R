@@ -11,7 +11,7 @@ source(system.file("experiments", "mnist.R", package = "elbo"), local = TRUE)
 table1_recipe <- list(values = "10,1,0.1,0.01,0.001", n = 60000, k = 200,
                       widths = "1024-512", activation = "relu", epochs = 200,
                       batch_size = 100, rate_from = 1e-3, rate_to = 1e-5, start = "random",
-                      sigma2_update = "gradient", sigma2_rate = 0.1, alpha = 1e-6)
+                      sigma2_update = "gradient", sigma2_rate = 1, alpha = 1e-6)
 
 # The paper's Table 1, means and standard deviations of 5 trials.
 paper_table1 <- data.frame(
