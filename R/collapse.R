@@ -128,8 +128,9 @@ posterior_collapse.ppca <- function(object, newdata = NULL, eps = 0.01, delta = 
   check_collapse(eps, delta)
   data <- data_unless_known(object, newdata)
   terms <- elbo(object, data)
-  own <- is.null(newdata)
   linear <- inherits(object, "linear_vae")
+  elbo <- if (linear) object$elbo else object$loglik / object$n
+  own <- is.null(newdata) || isTRUE(all.equal(terms[["elbo"]], elbo, tolerance = 1e-10))
   collapse_result(object, list(
     q = latent_margins(object, data), own = own, terms = terms, eps = eps, delta = delta,
     values = object$values, trace = object$trace, tuned = tuned_linear(object, data, terms),

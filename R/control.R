@@ -17,6 +17,7 @@
 #'   features and latent dimensions to start from.
 #' @param progress show a progress bar (needs the cli package). By default
 #'   only in interactive sessions.
+#' @param ... unused.
 #' @return A list of class `em_control`.
 #' @references Varadhan, R. and Roland, C. (2008). Simple and globally
 #'   convergent methods for accelerating the convergence of any EM algorithm.
@@ -28,7 +29,8 @@
 #' fit$iterations
 #' @export
 em_control <- function(tol = 1e-8, maxit = 1000, accelerate = TRUE,
-                       start = NULL, progress = interactive()) {
+                       start = NULL, progress = interactive(), ...) {
+  check_dots_empty(...)
   if (!is.null(start) && !inherits(start, "ppca")) {
     abort_arg("start", "be NULL or a fitted `ppca()` model", describe(start))
   }
@@ -113,7 +115,8 @@ print.em_control <- function(x, ...) {
 #'   `epochs` `NULL` is 10 epochs or, where that is more, 300 steps.
 #' @param checkpoint `NULL`, or the name of a file to which the fit so far is written
 #'   every `every` epochs and at the end, for `vae(resume = )`. A process that is killed
-#'   at any moment leaves the previous or the new one, whole.
+#'   at any moment leaves the previous or the new one, whole. While [vae()] looks for the
+#'   number of epochs, where it is not given, none is written and no callback is called.
 #' @param every epochs from checkpoint to checkpoint.
 #' @param callback `NULL`, or a function of (epoch, metrics, fit), or a list of such: it
 #'   is called after each epoch with its number, its row of the history as a list, and
@@ -123,6 +126,7 @@ print.em_control <- function(x, ...) {
 #'   number of threads. The fit does not depend on it.
 #' @param progress show a progress bar (needs the cli package). By default
 #'   only in interactive sessions.
+#' @param ... unused.
 #' @return A list of class `train_control`.
 #' @references Henderson, N. C. and Varadhan, R. (2019). Damped Anderson
 #'   acceleration with restarts and monotonicity control for accelerating EM and
@@ -148,7 +152,8 @@ train_control <- function(epochs = NULL, batch_size = NULL, learning_rate = NULL
                           accelerate = c("anderson", "squarem", "none"),
                           rotate = TRUE, momentum = 0.9, clip = Inf, weight_decay = 0,
                           sigma2_rate = 1, patience = NULL, checkpoint = NULL, every = 10,
-                          callback = NULL, threads = NULL, progress = interactive()) {
+                          callback = NULL, threads = NULL, progress = interactive(), ...) {
+  check_dots_empty(...)
   structure(
     list(
       epochs = if (!is.null(epochs)) check_count(epochs, "epochs"),

@@ -161,7 +161,7 @@ describe_training <- function(x) {
   how <- switch(x$optimizer,
     em = sprintf("coordinate ascent, %d rounds", x$iterations),
     lbfgs = sprintf("L-BFGS, %d evaluations", x$iterations),
-    adam = sprintf("Adam, %d epochs", x$iterations)
+    adam = paste0("Adam, ", describe_steps(x))
   )
   paste0(how, if (x$objective == "stochastic") " on the stochastic ELBO",
          if (isTRUE(x$converged)) ", converged" else

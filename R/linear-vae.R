@@ -132,9 +132,8 @@ linear_vae.default <- function(x, k, elbo = c("analytic", "stochastic"),
                                keep_data = FALSE, ...) {
   check_dots_empty(...)
   call <- generic_call(match.call(), "linear_vae")
-  control <- with_direct(check_train_control(control),
-                         list(epochs = epochs, batch_size = batch_size,
-                              learning_rate = learning_rate))
+  direct <- list(epochs = epochs, batch_size = batch_size, learning_rate = learning_rate)
+  control <- with_direct(check_train_control(control), direct)
   elbo <- check_choice(elbo, "elbo", c("analytic", "stochastic"))
   if (missing(optimizer) && elbo == "stochastic") optimizer <- "adam"
   if (missing(sigma2) && is.list(start) && !is.null(start$sigma2)) sigma2 <- start$sigma2
@@ -151,7 +150,7 @@ linear_vae.default <- function(x, k, elbo = c("analytic", "stochastic"),
     transform = check_dense_transform(transform, raw),
     keep_data = check_flag(keep_data, "keep_data")
   )
-  check_optimizer(asked)
+  check_optimizer(asked, names(Filter(length, direct)))
   fit_linear_vae(raw, asked, start, linear_defaults(control), call)
 }
 
@@ -164,7 +163,13 @@ linear_vae.formula <- function(x, k, data = NULL, ...) {
 
 is_start_model <- function(start) inherits(start, "ppca")
 
-check_optimizer <- function(asked) {
+# `of_steps`: arguments that were given and count only where gradients are followed.
+check_optimizer <- function(asked, of_steps) {
+  if (length(of_steps) && asked$optimizer != "adam") {
+    abort_arg(of_steps[1], sprintf(paste("be left out for optimizer = \"%s\", which",
+                                         "`maxit` and `tol` of `control` govern"),
+                                   asked$optimizer), "given")
+  }
   if (asked$elbo == "stochastic" && asked$optimizer != "adam") {
     abort_arg("optimizer", "be \"adam\" for the stochastic ELBO",
               dQuote(asked$optimizer, FALSE))
@@ -199,6 +204,10 @@ fit_linear_vae <- function(raw, asked, start, control, call) {
   fit$history <- whole_history(resume, fit$history)
   fit$seconds <- seconds_since(began, resume)
   if (asked$keep_data) fit$x <- raw
+  if (fit$beta != last(asked$beta)) {
+    warn_of_schedule(asked$beta, fit$iterations, if (asked$optimizer == "adam") "epochs" else
+      "maxit")
+  }
   fit
 }
 

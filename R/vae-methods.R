@@ -319,7 +319,8 @@ posterior_collapse.vae <- function(object, newdata = NULL, eps = 0.01, delta = 0
   # the numbers that the fit shows, where they are these
   own <- is.null(newdata) && is.null(condition) && samples == 1 && is.finite(object$elbo)
   collapse_result(object, list(
-    q = q, own = is.null(newdata), terms = unlist((if (own) object else seen)[c("elbo", "reconstruction", "kl")]),
+    q = q, own = is.null(newdata) || identical(fingerprints(rows$floats)$x, object$fingerprint$x),
+    terms = unlist((if (own) object else seen)[c("elbo", "reconstruction", "kl")]),
     eps = eps, delta = delta,
     values = spectrum$values, trace = spectrum$trace,
     tuned = tuned_deep(object, seen), linear = deep_yardstick(object), gap = list(total = weighted$above), weighted = weighted,
@@ -791,13 +792,16 @@ describe_condition <- function(x) {
          paste(utils::head(levels, 5), collapse = ", "), if (length(levels) > 5) ", ...", ")")
 }
 
-describe_epochs <- function(x) {
-  batch <- x$control$batch_size
+describe_steps <- function(x) {
+  batch <- min(x$n, x$control$batch_size)
   steps <- x$iterations * ceiling(x$n / batch)
-  how <- sprintf("%s, %d epoch%s%s, %.0f step%s", c(adam = "Adam", sgd = "SGD")[[x$optimizer]],
-                 x$iterations, if (x$iterations == 1) "" else "s",
-                 if (batch >= x$n) " of the full batch" else sprintf(" of batches of %d", batch),
-                 steps, if (steps == 1) "" else "s")
+  sprintf("%d epoch%s%s, %.0f step%s", x$iterations, if (x$iterations == 1) "" else "s",
+          if (batch == x$n) " of the full batch" else sprintf(" of batches of %d", batch),
+          steps, if (steps == 1) "" else "s")
+}
+
+describe_epochs <- function(x) {
+  how <- paste0(c(adam = "Adam", sgd = "SGD")[[x$optimizer]], ", ", describe_steps(x))
   if (x$best_epoch != x$iterations) {
     how <- sprintf("%s; weights of epoch %d, the best", how, x$best_epoch)
   }

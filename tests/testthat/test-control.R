@@ -51,7 +51,8 @@ test_that("it prints in a line, and invisibly", {
 test_that("defaults of training are as documented", {
   control <- train_control()
   expect_s3_class(control, "train_control", exact = TRUE)
-  expect_named(control, names(formals(train_control)))
+  expect_named(control, setdiff(names(formals(train_control)), "..."))
+  expect_error(train_control(lr = 3), "Did you mean `learning_rate`")
   expect_identical(
     unclass(control)[1:8],
     list(epochs = NULL, batch_size = NULL, learning_rate = NULL, samples = 1L, tol = 1e-9,

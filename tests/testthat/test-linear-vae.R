@@ -928,6 +928,25 @@ test_that("a batch of all rows, or of more, is the full batch", {
   }
 })
 
+test_that("a schedule of the KL's weight that did not end is told", {
+  beta <- schedule_warmup(20)
+  expect_warning(linear_vae(x, 2, optimizer = "adam", beta = beta, epochs = 10),
+                 "never reached: the run ended after 10 of the 19 epochs")
+  expect_warning(expect_warning(linear_vae(x, 2, beta = beta, control = train_control(maxit = 10)),
+                                "after 10 of the 19 rounds before it. Give `maxit` of 20"))
+  expect_silent(linear_vae(x, 2, optimizer = "adam", beta = beta, epochs = 20))
+})
+
+test_that("epochs, batches and rates are refused where no gradient is followed", {
+  for (given in list(list(epochs = 5), list(batch_size = 5), list(learning_rate = 0.1))) {
+    for (optimizer in c("em", "lbfgs", "exact")) {
+      expect_error(do.call(linear_vae, c(list(x, 2, optimizer = optimizer), given)),
+                   sprintf("`%s` must be left out for optimizer = \"%s\"", names(given), optimizer),
+                   fixed = TRUE, class = "elbo_error")
+    }
+  }
+})
+
 test_that("15 epochs and then up to 40 are 40 epochs, bit for bit", {
   beta <- c(rep(0.2, 10), seq(0.3, 1, length.out = 20)) # the schedule goes on, too
   for (kind in stochastic_kinds) for (data in list(x, plain(model_data(8, 12, 2)))) {
@@ -937,13 +956,14 @@ test_that("15 epochs and then up to 40 are 40 epochs, bit for bit", {
                 keep_data = TRUE)
       }
       whole <- run(40)
-      part <- run(15)
+      expect_warning(part <- run(15), "after 15 of the 29 epochs before it. Give `epochs` of 30")
       set.seed(99)                                     # which has no say in it
       both <- update(part, epochs = 40)
       expect_identical(parameters_of(both), parameters_of(whole))
       expect_identical(both$history$iteration, 1:40)
       expect_identical(both$history[1:15, ], part$history)
-      expect_identical(update(update(part, epochs = 22), epochs = 40)[c("loadings", "state")],
+      further <- suppressWarnings(update(part, epochs = 22))
+      expect_identical(update(further, epochs = 40)[c("loadings", "state")],
                        whole[c("loadings", "state")])
     }
   }
@@ -1120,7 +1140,7 @@ test_that("a fit that has not converged says so, and how to go on", {
   # Adam has no end of its own.
   fit <- expect_no_warning_of(vae(x, 2, optimizer = "adam", control = train(epochs = 1)))
   expect_identical(fit$converged, NA)
-  expect_output(print(fit), "Fitted by Adam, 1 epochs?\n")
+  expect_output(print(fit), "Fitted by Adam, 1 epoch of the full batch, 1 step\n")
   fit <- expect_no_warning_of(vae(x, 2))
   expect_true(fit$converged)
 })
@@ -1450,9 +1470,9 @@ test_that("print() and summary() say what was fitted and how well", {
                  sprintf("KL below 0.01: %d of 3", sum(fit$kl_dimensions < 0.01)))) {
     expect_match(said, line, fixed = TRUE)
   }
-  expect_output(print(random_vae(x, 2)), "Fitted by Adam, 1 epochs?\n")
+  expect_output(print(random_vae(x, 2)), "Fitted by Adam, 1 epoch of the full batch, 1 step\n")
   expect_output(print(adam_of(stochastic_kinds[[1]], x, 3)),
-                "Adam, 3 epochs on the stochastic ELBO", fixed = TRUE)
+                "Adam, 3 epochs of batches of 25, 9 steps on the stochastic ELBO", fixed = TRUE)
   fit <- random_vae(x, 3)
   s <- summary(fit)
   z <- standardise(x, coef(fit)) %*% t(unname(fit$V))

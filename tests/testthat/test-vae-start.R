@@ -47,6 +47,45 @@ per_row <- function(fit) as.numeric(logLik(fit)) / fit$n
 
 # the linear start ----------------------------------------------------------------
 
+test_that("with a noise variance for each feature it starts at the likelier linear model", {
+  each <- c(1, 16, 0.04, 1, 100)
+  # of x / sqrt(sigma2_j) the noise variance is 1
+  exact <- ppca(sweep(x, 2, sqrt(each), "/"), 2, sigma2 = 1)
+  fit <- at_start(x, 2, noise = "feature", sigma2 = each, learn_sigma2 = FALSE)
+  expect_equal(linear_elbo(coef(fit), x), per_row(exact) - sum(log(each)) / 2, tolerance = 1e-5)
+  flowers <- as.matrix(iris[1:4])
+  for (data in list(flowers, x, sweep(flowers, 2, 10^(0:3), "*"))) {
+    likelihood <- linear_elbo(coef(at_start(data, 2, noise = "feature")), data)
+    units <- 2^floor(log2(apply(data, 2, sd)))
+    own <- per_row(ppca(sweep(data, 2, units, "/"), 2)) - sum(log(units))
+    expect_equal(likelihood, max(own, per_row(ppca(data, 2))), tolerance = 1e-5)
+  }
+})
+
+test_that("a sigma2 that is fixed is 1 where none is given, also for the start", {
+  fit <- at_start(x, 2, learn_sigma2 = FALSE)
+  expect_identical(fit$sigma2, 1)
+  expect_equal(linear_elbo(coef(fit), x), per_row(ppca(x, 2, sigma2 = 1)), tolerance = 1e-5)
+})
+
+test_that("the least sigma2 leaves room below that of pPCA, whatever the features' units", {
+  fit <- at_start(state.x77, 3)
+  exact <- ppca(state.x77, 3)
+  expect_equal(linear_elbo(coef(fit), state.x77), per_row(exact), tolerance = 1e-4)
+  expect_equal(fit$sigma2_min, 0.01 * exact$sigma2, tolerance = 1e-6)
+})
+
+test_that("the plain call does not end below the linear model", {
+  # each of these did, where it ended with the epochs found on rows set aside
+  calls <- list(list(stackloss, 2, 3), list(scale(longley), 2, 4), list(attitude, 2, 1),
+                list(scale(airquality[1:4])[1:60, ], 2, 1))
+  for (call in calls) {
+    set.seed(call[[3]])
+    fit <- suppressWarnings(vae(call[[1]], call[[2]], encoder = 64))
+    expect_gt(fit$elbo, fit$linear$loglik - elbo_error(fit))
+  }
+})
+
 test_that("training starts at pPCA's likelihood", {
   expect_starts <- function(fit, exact, x, condition = NULL) {
     w <- coef(fit)
@@ -313,20 +352,20 @@ test_that("so it does for the full batch, scaled features and missing cells", {
   expect_lt(gap(with_holes(y, 0.3), batch_size = 50), 0.15)
 })
 
-test_that("it moves by a running mean over the steps of an epoch, 100 at most", {
+test_that("it moves by a running mean over the steps of an epoch, of 10 to 100", {
   rate <- function(batch, n = 200, beta = 1, epoch = 1, ...) {
     asked <- modifyList(list(learn_sigma2 = TRUE, sigma2_update = "optimal", beta = beta),
                         list(...))
     noise_share(list(asked = asked, n = n), list(batch_size = batch), epoch)
   }
-  expect_identical(rate(200), 1)
-  expect_identical(rate(50), 1 / 4)
-  expect_identical(rate(60), 1 / 4)
+  expect_identical(rate(200), 1 / 10)
+  expect_identical(rate(20), 1 / 10)
+  expect_identical(rate(15), 1 / 14)
   expect_identical(rate(100, n = 60000), 1 / 100)
   expect_identical(rate(50, learn_sigma2 = FALSE), 0)
   expect_identical(rate(50, sigma2_update = "gradient"), 0)
   found <- vapply(1:4, function(epoch) rate(50, beta = c(0.1, 0.5, 1), epoch = epoch), 0)
-  expect_identical(found, c(0, 0, 1, 1) / 4)
+  expect_identical(found, c(0, 0, 1, 1) / 10)
 })
 
 test_that("in closed form sigma2 stays as it is while the weight of the KL changes", {
@@ -764,7 +803,15 @@ test_that("the print says what is wrong with a fit, and what to do", {
     list(train(x, sigma2 = 50, learn_sigma2 = FALSE, epochs = 5),
          "`sigma2` is fixed at 50, where the linear model has 0[.][0-9]+; learn it[.]$"),
     list(train(x, beta = 50, epochs = 100, learning_rate = 0.01),
-         "`beta` is 50, and the ELBO has weight 1[.]$"),
+         "`beta` is 50, and only `beta = 1` maximises the ELBO[.]$"),
+    list(train(x, free_bits = 5, epochs = 100, learning_rate = 0.01),
+         "`free_bits` are 5, and only without them the ELBO is maximised[.]$"),
+    list(suppressWarnings(train(x, sigma2_min = 20, epochs = 5)),
+         "the noise variance is held up by `sigma2_min`; give a smaller one, or where features differ in scale"),
+    list(train(x, sigma2 = 1e-3, epochs = 5, learning_rate = 1e-12, sigma2_update = "gradient"),
+         "leave `sigma2` to start at that of the linear model, or train for longer[.]$"),
+    list(train(x, epochs = 400, learning_rate = 0.01, control = train_control(weight_decay = 2)),
+         "a smaller `weight_decay` may help[.]$"),
     list(train(y, encoder = 16, start = "random", epochs = 75, batch_size = Inf,
                learning_rate = 0.002),
          "it was still rising; train for longer, update[(]fit, epochs = 150[)][.]$"),
@@ -801,7 +848,7 @@ test_that("a good fit gets no advice", {
   set.seed(1)
   fit <- vae(x, 2, encoder = 6, sigma2 = ppca(x, 2)$sigma2, learn_sigma2 = FALSE, epochs = 1,
              batch_size = 2, learning_rate = 1)
-  expect_match(training_advice(fit), "a smaller `learning_rate` may help[.]$")
+  expect_false(grepl("fixed", training_advice(fit)))
 })
 
 test_that("no advice is given where there is nothing to go by", {
