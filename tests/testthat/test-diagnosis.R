@@ -15,9 +15,9 @@ train <- function(..., x = sound, k = 4, epochs = 100, learning_rate = 0.005) {
       learning_rate = learning_rate, ...)
 }
 
-verdict_of <- function(fit, ...) {
+verdict_of <- function(fit, x = sound, ...) {
   set.seed(1)
-  posterior_collapse(fit, sound, ...)
+  posterior_collapse(fit, x, ...)
 }
 
 # A fit whose encoder says nothing of x, q(z | x) = p(z), with the decoder as it was.
@@ -86,6 +86,16 @@ test_that("other causes are told apart", {
   lambda <- linear_reference(sound, 4)$values
   expect_match(beta$remedy, sprintf("%d direction", sum(lambda > beta$sigma2 &
                                                            lambda <= 5 * beta$sigma2)))
+
+  # a weight that sigma2 has risen with, and a small one
+  raised <- verdict_of(linear_vae(iris[1:4], 2, beta = 3), iris[1:4])
+  expect_identical(raised$verdict, "beta")
+  expect_match(raised$remedy, "with it sigma2 has come to 0.342, where it can carry 1 of 2")
+  expect_identical(verdict_of(linear_vae(sound, 4, beta = 0.2))$verdict, "beta")
+  free <- verdict_of(train(free_bits = 5, epochs = 300, learning_rate = 0.01))
+  expect_identical(free$verdict, "free bits")
+  each <- train(sigma2 = rep(3, 12), learn_sigma2 = FALSE, noise = "feature")
+  expect_identical(verdict_of(each)$verdict, "sigma2 fixed too large")
 
   averaged <- verdict_of(train(beta = 12))
   expect_identical(averaged$verdict, "units")
