@@ -308,8 +308,8 @@ trained_encoder <- function(object, rows, epochs) {
   for (epoch in seq_len(epochs)) {
     settings <- vae_settings(asked, control, noise, key, epoch)
     settings$frozen <- c(sum(layout$size[of_encoder]), sum(layout$size))
-    state <- .Call(C_vae_epoch, object$shape, rows$floats, state, epoch, settings)
-    if (state$status != STATUS$ok) {
+    state <- core_vae_epoch(object$shape, rows$floats, state, epoch, settings)
+    if (state$failed) {
       return(list(epochs = epochs, gain = NA_real_, kl = NA_real_))
     }
   }

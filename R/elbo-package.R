@@ -22,8 +22,3 @@
 #' @keywords internal
 #' @useDynLib elbo, .registration = TRUE
 NULL
-
-.onUnload <- function(libpath) {
-  .Call(C_unload)
-  library.dynam.unload("elbo", libpath)
-}

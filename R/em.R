@@ -84,7 +84,7 @@ warn_not_converged <- function(...) {
 # ---- complete data ------------------------------------------------------
 
 solve_em_complete <- function(data, k, sigma2, control) {
-  trace <- sum(.Call(C_data_squares, data$x, data$mu, data$unit)) / data$n
+  trace <- sum(core_squares(data$x, data$mu, data$unit)) / data$n
   data$trace <- trace
   if (is.null(sigma2) && (trace == 0 || k >= min(data$n - data$centred, data$p))) {
     stop_rank(data, k)
@@ -96,7 +96,7 @@ solve_em_complete <- function(data, k, sigma2, control) {
   state <- run$state
   eigen <- if (control$accelerate) state$subspace$values else
     sort(colSums(state$w^2), decreasing = TRUE) + state$sigma2
-  list(w = .Call(C_ppca_canonical, state$w), sigma2 = state$sigma2,
+  list(w = core_canonical(state$w), sigma2 = state$sigma2,
        loglik = state$loglik, values = eigen, trace = trace,
        history = run$history, converged = run$converged,
        iterations = run$iterations, route = "em")
@@ -109,7 +109,7 @@ check_noise <- function(data, k, sigma2, fixed) {
 
 stop_rank <- function(data, k) {
   route <- if (data$p <= data$n) "covariance" else "gram"
-  eigen <- data_eigen(data, min(k, data$n, data$p), route)
+  eigen <- core_eigen(data, min(k, data$n, data$p), route)
   check_rank(eigen, data, k)
   abort_arg("k", "be smaller: no noise is left", k)
 }
@@ -128,8 +128,7 @@ start_complete <- function(data, k, sigma2, start) {
 # that product and the previous step. The first call has no subspace yet.
 ritz_step <- function(data, k, sigma2) {
   function(state, left = Inf) {
-    subspace <- .Call(C_em_ritz, data$x, data$mu, data$unit, state$w, state$subspace)
-    check_status(subspace$status)
+    subspace <- core_ritz(data, state$w, state$subspace)
     best <- solve_ppca(
       list(values = subspace$values, vectors = subspace$u, trace = data$trace),
       k, sigma2, data$u
@@ -143,13 +142,11 @@ ritz_step <- function(data, k, sigma2) {
 # A map evaluates the likelihood of the parameters that it starts from, so a
 # state carries its own successor.
 plain_step <- function(data, k, sigma2) {
-  fixed <- if (is.null(sigma2)) -1 else sigma2 / data$u^2
+  fixed <- if (!is.null(sigma2)) sigma2 / data$u^2
   function(state, left = Inf) {
     from <- if (is.null(state$successor)) state else state$successor
-    to <- .Call(C_em_step, data$x, data$mu, data$unit, from$w, from$sigma2,
-                data$trace, fixed)
-    if (to$status == STATUS$not_positive) stop_rank(data, k)
-    check_status(to$status)
+    to <- attempt(core_em_step(data, from$w, from$sigma2, fixed), "elbo_core_not_positive")
+    if (is.null(to)) stop_rank(data, k)
     check_noise(data, k, to$sigma2, sigma2)
     list(w = from$w, sigma2 = from$sigma2, loglik = data$n * to$loglik,
          successor = to[c("w", "sigma2")], maps = 1L)
@@ -159,17 +156,16 @@ plain_step <- function(data, k, sigma2) {
 # ---- missing cells ------------------------------------------------------
 
 solve_em_missing <- function(data, k, sigma2, control) {
-  data$patterns <- .Call(C_missing_patterns, data$x)
+  data$patterns <- core_patterns(data$x)
   map <- missing_map(data, sigma2)
   start <- start_missing(data, k, sigma2, control$start)
   step <- if (control$accelerate) squarem_step(map, data$unit) else successor_step(map)
   run <- iterate_em(evaluate_state(map, start), step, control, data$n)
   state <- run$state
   check_missing_noise(state, data, sigma2)
-  w <- .Call(C_ppca_canonical, state$w)
-  posterior <- .Call(C_missing_posterior, data$x, state$mu, data$unit,
-                     data$patterns, w, state$sigma2, FALSE, FALSE)
-  check_status(posterior$status)
+  w <- core_canonical(state$w)
+  data$mu <- state$mu
+  posterior <- core_posterior(data, data$patterns, w, state$sigma2)
   values <- colSums(w^2) + state$sigma2
   shift <- log_units(data)
   run$history$loglik <- run$history$loglik - shift
@@ -199,9 +195,8 @@ missing_map <- function(data, sigma2) {
   fix_mu <- !data$centred
   fix_sigma2 <- !is.null(sigma2)
   function(at) {
-    to <- .Call(C_missing_em, data$x, at$mu, data$unit, data$patterns, at$w,
-                at$sigma2, fix_mu, fix_sigma2)
-    if (to$status != STATUS$ok || !is.finite(to$loglik)) NULL else to
+    to <- attempt(core_missing_em(data, at, fix_mu, fix_sigma2))
+    if (isTRUE(is.finite(to$loglik))) to
   }
 }
 
@@ -212,9 +207,7 @@ start_missing <- function(data, k, sigma2, start) {
     return(list(w = unname(start$loadings) / data$u, mu = unname(start$mean),
                 sigma2 = (if (is.null(sigma2)) start$sigma2 else sigma2) / data$u^2))
   }
-  eigen <- data_eigen(data, min(k, data$n), choose_route(data$n, data$p, k))
-  if (eigen$status == STATUS$lapack) check_status(eigen$status)
-  eigen <- pad_eigen(eigen, data$p, k)
+  eigen <- pad_eigen(data_eigen(data, min(k, data$n)), data$p, k)
   at <- solve_ppca(eigen, k, NULL, data$u)
   size <- sqrt(eigen$trace / data$p)
   if (!(size > 0) && is.null(sigma2)) {

@@ -228,19 +228,19 @@ some_floats <- function(floats, rows) {
 }
 
 # p x n in core units, NaN where a cell is missing.
-core_data <- function(object, floats) matrix(.Call(C_as_double, floats$x), object$p)
+float_cells <- function(object, floats) matrix(from_floats(floats$x), object$p)
 
 # q(z | x) of the rows of `floats`: mean and variance, k x n.
-core_encode <- function(object, floats) {
-  .Call(C_vae_encode, object$shape, floats, object$theta, method_settings(object))
+encode_floats <- function(object, floats) {
+  core_vae_encode(object$shape, floats, object$theta, method_settings(object))
 }
 
 # p(x | z) in core units for z (k x m): mean (p x m), and the noise variance, p x m where it
 # depends on z and otherwise one for each of the p features. `condition`: floats, c x m.
-core_decode <- function(object, z, condition) {
+decode_floats <- function(object, z, condition) {
   decode <- function(z, variance) {
-    .Call(C_vae_decode, object$shape, z, condition, object$theta, variance,
-          method_settings(object))
+    core_vae_decode(object$shape, z, condition, object$theta, variance,
+                    method_settings(object))
   }
   if (object$noise == "network") return(decode(z, TRUE))
   to <- decode(z, FALSE)
@@ -269,7 +269,7 @@ draw_cells <- function(to, at) {
 # size of each row, and to go on by Metropolis within Gibbs (k x n): `start`, a z resampled
 # for each row, and `scale`, standard deviations.
 importance_samples <- function(object, floats, samples, draws) {
-  x <- core_data(object, floats)
+  x <- float_cells(object, floats)
   n <- ncol(x)
   gone <- which(is.na(x))
   row <- (gone - 1) %/% nrow(x) + 1
@@ -291,7 +291,7 @@ importance_samples <- function(object, floats, samples, draws) {
     share <- function(part) exp(part$total - total)[row]
     Reduce(`+`, lapply(parts, function(part) share(part) * part$mean))
   } else vapply(seq_len(draws), function(draw) {
-    draw_cells(core_decode(object, z[, picked[draw, ], drop = FALSE], floats$condition), gone)
+    draw_cells(decode_floats(object, z[, picked[draw, ], drop = FALSE], floats$condition), gone)
   }, numeric(length(gone)))
   list(values = values, ess = 1 / rowSums(weight^2), start = z[, picked[1, ]],
        scale = sqrt(pmax(q$variance[, 1], q$variance[, 2])))
@@ -302,13 +302,13 @@ importance_samples <- function(object, floats, samples, draws) {
 # them; and the prior. The prior three times where no cell is observed.
 proposals <- function(object, floats, x, gone, rounds = 5) {
   unseen <- colSums(!is.na(x)) == 0
-  q <- first <- core_encode(object, floats)
+  q <- first <- encode_floats(object, floats)
   filled <- floats
   filled["fill"] <- list(NULL)
   for (round in seq_len(rounds)) {
-    x[gone] <- core_decode(object, q$mean, floats$condition)$mean[gone]
-    filled$x <- .Call(C_as_float, x)
-    q <- core_encode(object, filled)
+    x[gone] <- decode_floats(object, q$mean, floats$condition)$mean[gone]
+    filled$x <- as_floats(x)
+    q <- encode_floats(object, filled)
   }
   or_prior <- function(part, prior) {
     part[, unseen] <- prior
@@ -326,7 +326,7 @@ weighted_samples <- function(object, x, q, condition, source, mixture, gone, row
   z <- q$mean[, source] + sqrt(q$variance[, source]) *
     stats::rnorm(nrow(q$mean) * length(source))
   dim(z) <- c(object$k, n * length(source))
-  to <- core_decode(object, z, rep(condition, length(source)))
+  to <- decode_floats(object, z, rep(condition, length(source)))
   log_q <- vapply(1:3, function(i) log(mixture[i]) + log_normal(z, q$mean[, i], q$variance[, i]),
                   numeric(ncol(z)))
   log_weight <- core_density(x, to) - 0.5 * colSums(z^2) - log_sum_exp(log_q)
@@ -356,11 +356,11 @@ log_sum_exp <- function(l) {
 # values as importance_samples() does, the effective sample size of each row and the share of
 # proposals that were accepted.
 metropolis_within_gibbs <- function(object, floats, z, scale, steps, draws) {
-  x <- seen <- core_data(object, floats)
+  x <- seen <- float_cells(object, floats)
   n <- ncol(x)
   gone <- which(is.na(x))
   floats["fill"] <- list(NULL)
-  to <- core_decode(object, z, floats$condition)
+  to <- decode_floats(object, z, floats$condition)
   x[gone] <- draw_cells(to, gone)
   burn <- steps %/% 2
   kept <- burn + floor(seq_len(draws) * (steps - burn) / max(1, draws))
@@ -370,7 +370,7 @@ metropolis_within_gibbs <- function(object, floats, z, scale, steps, draws) {
   size <- rep(2.4 / sqrt(nrow(z)), n)                 # Gelman, Roberts and Gilks 1996
   propose <- function(mean, sd, log_density) {
     new <- mean + sd * stats::rnorm(length(z))
-    there <- core_decode(object, new, floats$condition)
+    there <- decode_floats(object, new, floats$condition)
     move <- log(stats::runif(n)) < log_density(new, there) - log_density(z, to)
     move <- which(move)                               # not where a density is NaN
     z[, move] <<- new[, move]
@@ -381,8 +381,8 @@ metropolis_within_gibbs <- function(object, floats, z, scale, steps, draws) {
   }
   joint <- function(x) function(z, to) core_density(x, to) - 0.5 * colSums(z^2)
   for (step in seq_len(steps)) {
-    floats$x <- .Call(C_as_float, x)
-    q <- core_encode(object, floats)
+    floats$x <- as_floats(x)
+    q <- encode_floats(object, floats)
     propose(q$mean, sqrt(q$variance), function(z, to) {
       joint(x)(z, to) - log_normal(z, q$mean, q$variance)
     })

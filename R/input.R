@@ -58,7 +58,7 @@ is_sparse <- function(x) isS4(x)
 # largest. An infinite value is an error.
 summarise_columns <- function(x, arg = "x", rows = NULL) {
   parts <- of_rows(x, rows, function(part, cols) {
-    out <- .Call(C_data_summary, part)
+    out <- core_summary(part)
     if (out$infinite > 0) out$infinite <- cols[out$infinite]
     out
   })
@@ -87,7 +87,7 @@ of_rows <- function(x, rows, f) {
 # Sums of squares of (x - mu) unit, of each column.
 column_squares <- function(x, mu, unit, rows = NULL) {
   unlist(of_rows(x, rows, function(part, cols) {
-    .Call(C_data_squares, part, mu[cols], unit[cols])
+    core_squares(part, mu[cols], unit[cols])
   }))
 }
 

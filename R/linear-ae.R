@@ -108,7 +108,7 @@ fit_linear_ae <- function(raw, asked, start, control, call) {
   check_resume(control$resume, raw)
   data <- covariance_data(raw, c(asked, list(scale = FALSE, transform = NULL)))
   k <- asked$k
-  values <- cov_values(data, k)
+  values <- covariance_values(data, k)
   lambda <- ae_lambda(values, asked, data)
   resume <- control$resume
   if (!is.null(resume)) start <- resume
@@ -155,7 +155,7 @@ ae_evaluate <- function(data, k, lambda) {
   function(theta) {
     w <- matrix(theta[seq_len(pk)], data$p)
     vt <- matrix(theta[pk + seq_len(pk)], data$p)
-    product <- cov_times(data, cbind(w, vt))
+    product <- core_covariance_times(data, cbind(w, vt))
     sw <- product[, seq_len(k), drop = FALSE]
     svt <- product[, k + seq_len(k), drop = FALSE]
     ww <- crossprod(w)
@@ -169,15 +169,14 @@ ae_evaluate <- function(data, k, lambda) {
 }
 
 ae_exact <- function(data, k, lambda, optimizer) {
-  eigen <- data_eigen(data, min(k, data$n), choose_route(data$n, data$p, k))
-  check_status(eigen$status)
+  eigen <- data_eigen(data, min(k, data$n))
   if (optimizer == "two-stage") check_score_rank(eigen$values, data, k)
   eigen <- pad_eigen(eigen, data$p, k)
   size <- sqrt(pmax(1 - lambda / pmax(eigen$values[seq_len(k)], .Machine$double.xmin), 0))
   w <- vt <- eigen$vectors * rep(size, each = data$p)
   if (optimizer == "two-stage") {
     # multivariate regression of x on its scores
-    sz <- cov_times(data, vt)
+    sz <- core_covariance_times(data, vt)
     w <- sz %*% solve(crossprod(vt, sz))
   }
   list(theta = c(w, vt), converged = TRUE, iterations = 0L)
@@ -203,8 +202,7 @@ ae_adam <- function(data, k, lambda, control, theta) {
   step <- function(state, left, done) {
     at <- if (is.null(state$at)) evaluate(state$theta) else state$at
     if (is.null(at)) return(NULL)
-    new <- .Call(C_adam_climb, state, at$gradient,
-                 scheduled(control$learning_rate, done + 1))
+    new <- core_adam(state, at$gradient, scheduled(control$learning_rate, done + 1))
     to <- evaluate(new$theta)
     if (is.null(to)) return(NULL)
     c(new, list(at = to, row = at$row, maps = 1L))
@@ -244,7 +242,7 @@ new_linear_ae <- function(solution, data, lambda, values, asked, control, call) 
       mean = structure(data$mu, names = features),
       lambda = lambda * u^2, loss = at$row[["loss"]] * u^2,
       error = at$row[["error"]] * u^2, values = values * u^2, trace = data$trace * u^2,
-      scores = structure(.Call(C_data_times, data$x, data$mu, data$unit, vt) * u,
+      scores = structure(core_times(data, vt) * u,
                          dimnames = list(rownames(data$x), latent)),
       history = history, converged = solution$converged,
       iterations = solution$iterations, n = data$n, p = data$p, k = k,
@@ -289,8 +287,8 @@ predict.linear_ae <- function(object, newdata = NULL,
 ae_latent <- function(object, data) {
   check_complete(data)
   s <- 2^floor(log2(max(abs(object$V), .Machine$double.xmin)))
-  z <- .Call(C_data_times, data$x, unname(object$mean), rep(s, object$p),
-             t(unname(object$V)) / s)
+  z <- core_times(list(x = data$x, mu = unname(object$mean), unit = rep(s, object$p)),
+                  t(unname(object$V)) / s)
   dimnames(z) <- list(rownames(data$raw), rownames(object$V))
   z
 }

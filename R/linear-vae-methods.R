@@ -17,9 +17,10 @@ observe_rows <- function(object, data, samples = 0L) {
   sd <- if (is.null(object$scale)) rep(1, object$p) else unname(object$scale)
   s <- core_unit(object)
   key <- if (samples > 0) sample.int(.Machine$integer.max, 2L) else c(0L, 0L)
-  out <- .Call(C_lvae_observe, data$x, unname(object$mean), 1 / (sd * s),
-               unname(object$loadings) / s, t(unname(object$V)) * s, unname(object$D),
-               samples, key)
+  theta <- list(w = unname(object$loadings) / s, vt = t(unname(object$V)) * s,
+                d = unname(object$D))
+  out <- core_lvae_rows(list(x = data$x, mu = unname(object$mean), unit = 1 / (sd * s)), theta,
+                        samples, key)
   out$error <- out$error * s^2
   out
 }

@@ -251,29 +251,13 @@ covariance_data <- function(raw, asked, form = TRUE, noise = NULL) {
   data$noise_seed <- shown$noise_seed
   data$jacobian <- sum(transform_log_jacobian(asked$transform, x))
   if (form && data$p <= min(data$n, 5000)) {
-    data$s <- .Call(C_data_covariance, data$x, data$mu, data$unit)
+    data$s <- core_covariance(data)
     data$trace <- sum(diag(data$s))
   } else {
-    data$trace <- sum(.Call(C_data_squares, data$x, data$mu, data$unit)) / data$n
+    data$trace <- sum(core_squares(data$x, data$mu, data$unit)) / data$n
   }
   if (data$trace == 0) abort_arg("x", "vary", "the same in all rows")
   data
-}
-
-# S q for q of p rows.
-cov_times <- function(data, q) {
-  .Call(C_lvae_cov_times, data$s, data$x, data$mu, data$unit, q)
-}
-
-# Eigenvalues of S: all of them where one dense decomposition gives them.
-cov_values <- function(data, k) {
-  if (!is.null(data$s) && data$p <= 1000) {
-    return(pmax(eigen(data$s, symmetric = TRUE, only.values = TRUE)$values, 0))
-  }
-  k <- min(k, data$n)
-  eigen <- data_eigen(data, k, choose_route(data$n, data$p, k))
-  check_status(eigen$status)
-  pmax(eigen$values, 0)
 }
 
 # ---- starting values -----------------------------------------------------
@@ -325,9 +309,7 @@ start_theta <- function(start, data, asked) {
                 vt = draw(sqrt(1 / data$trace)), d = rep(1, k), sigma2 = sigma2))
   }
   if (identical(start, "pca")) {
-    eigen <- data_eigen(data, min(k, data$n), choose_route(data$n, p, k))
-    check_status(eigen$status)
-    eigen <- pad_eigen(eigen, p, k)
+    eigen <- pad_eigen(data_eigen(data, min(k, data$n)), p, k)
     w <- eigen$vectors * rep(sqrt(eigen$values[seq_len(k)]), each = p)
     return(c(list(w = w, sigma2 = sigma2), best_encoder(w, s)))
   }
@@ -358,16 +340,12 @@ core_theta <- function(fit, u) {
 
 solve_vae_exact <- function(data, asked) {
   k <- asked$k
-  eigen <- data_eigen(data, min(k, data$n), choose_route(data$n, data$p, k))
-  if (eigen$status == STATUS$not_converged) {
-    eigen <- data_eigen(data, min(k, data$n), if (data$p <= data$n) "covariance" else "gram")
-  }
-  check_status(eigen$status)
+  eigen <- data_eigen(data, min(k, data$n))
   if (asked$learn_sigma2) check_rank(eigen, data, k)
   eigen <- pad_eigen(eigen, data$p, k)
   lambda <- eigen$values[seq_len(k)]
   sigma2 <- if (asked$learn_sigma2) {
-    .Call(C_lvae_noise, lambda, data$p, eigen$trace, asked$beta)
+    core_lvae_noise(lambda, data$p, eigen$trace, asked$beta)
   } else {
     asked$sigma2 / data$u^2
   }
@@ -406,7 +384,7 @@ solve_vae_em <- function(data, asked, control, at, given) {
   )
   end <- run$state
   check_vae_noise(end$sigma2, data, asked)
-  w <- if (control$rotate) .Call(C_ppca_canonical, end$w) else end$w
+  w <- if (control$rotate) core_canonical(end$w) else end$w
   c(list(w = w, sigma2 = end$sigma2, beta = end$extra$beta),
     best_encoder(w, end$extra$beta * end$sigma2),
     run[c("converged", "iterations", "history")])
@@ -420,10 +398,10 @@ done_before <- function(control) {
 # loglik, as evaluate_state() and the accelerations want it.
 ascent_map <- function(data, asked, control, beta) {
   function(at) {
-    to <- .Call(C_lvae_ascend, data$s, data$x, data$mu, data$unit, at$w, at$sigma2,
-                data$trace, beta, control$rotate, !asked$learn_sigma2)
+    to <- attempt(core_lvae_ascend(data, at$w, at$sigma2, beta, control$rotate,
+                                   !asked$learn_sigma2))
     objective <- to$terms$reconstruction - beta * to$terms$kl
-    if (to$status != STATUS$ok || !is.finite(objective)) return(NULL)
+    if (!isTRUE(is.finite(objective))) return(NULL)
     list(w = to$w, mu = at$mu, sigma2 = to$sigma2, loglik = objective,
          extra = list(terms = to$terms, beta = beta))
   }
@@ -474,11 +452,10 @@ solve_vae_lbfgs <- function(data, asked, control, at) {
   beta <- asked$beta
   evaluate <- function(theta) {
     sigma2 <- exp(theta[size + 1])
-    to <- .Call(C_lvae_profile, data$s, data$x, data$mu, data$unit,
-                matrix(theta[seq_len(size)], data$p), sigma2, data$trace, beta,
-                !asked$learn_sigma2)
+    to <- attempt(core_lvae_profile(data, matrix(theta[seq_len(size)], data$p), sigma2, beta,
+                                    !asked$learn_sigma2))
     objective <- to$terms$reconstruction - beta * to$terms$kl
-    if (to$status != STATUS$ok || !is.finite(objective)) return(NULL)
+    if (!isTRUE(is.finite(objective))) return(NULL)
     c(to[c("vt", "d", "gradient")],
       list(objective = objective, row = vae_row(to$terms, sigma2, beta)))
   }
@@ -546,12 +523,11 @@ adam_step <- function(data, asked, control, key) {
     beta <- scheduled(asked$beta, done + 1)
     rate <- scheduled(control$learning_rate, done + 1)
     new <- if (from_s) {
-      at <- .Call(C_lvae_gradient, data$s, data$x, data$mu, data$unit, k, state$theta,
-                  data$trace, beta, fix)
-      c(.Call(C_adam_climb, state, at$gradient, rate), at["terms"])
+      at <- core_lvae_gradient(data, k, state$theta, beta, fix)
+      c(core_adam(state, at$gradient, rate), at["terms"])
     } else {
-      .Call(C_lvae_epoch, data$x, data$mu, data$unit, k, state, as.integer(done), beta,
-            fix, rate, batch, samples, key)
+      core_lvae_epoch(data, k, state, done, beta, fix,
+                      list(rate = rate, batch = batch, samples = samples, key = key))
     }
     sigma2 <- exp(new$theta[length(new$theta)])
     if (!is.finite(sum(new$theta)) || !is.finite(new$terms$reconstruction - new$terms$kl) ||
@@ -567,10 +543,8 @@ adam_step <- function(data, asked, control, key) {
 finite_elbo <- function(theta, data, k) {
   at <- split_theta(theta, data$p, k)
   moments <- vae_moments(data, at$w, at$vt)
-  terms <- .Call(C_lvae_terms, data$p, moments$ww, moments$wsw, moments$wsv, moments$vsv,
-                 exp(at$log_d), exp(at$log_sigma2), data$trace)
-  terms$status == STATUS$ok && is.finite(terms$loglik) &&
-    is.finite(terms$terms$reconstruction - terms$terms$kl)
+  out <- attempt(core_lvae_terms(data$p, moments, exp(at$log_d), exp(at$log_sigma2), data$trace))
+  isTRUE(is.finite(out$loglik + out$terms$reconstruction - out$terms$kl))
 }
 
 split_theta <- function(theta, p, k) {
@@ -584,7 +558,7 @@ split_theta <- function(theta, p, k) {
 # The k x k matrices on which every exact number of a fit rests.
 vae_moments <- function(data, w, vt) {
   k <- ncol(w)
-  product <- cov_times(data, cbind(w, vt))
+  product <- core_covariance_times(data, cbind(w, vt))
   sw <- product[, seq_len(k), drop = FALSE]
   svt <- product[, k + seq_len(k), drop = FALSE]
   list(ww = crossprod(w), wsw = crossprod(w, sw), wsv = crossprod(w, svt),
@@ -592,9 +566,7 @@ vae_moments <- function(data, w, vt) {
 }
 
 vae_terms <- function(p, moments, d, sigma2, trace) {
-  out <- .Call(C_lvae_terms, as.integer(p), moments$ww, moments$wsw, moments$wsv,
-               moments$vsv, d, sigma2, trace)
-  check_status(out$status)
+  out <- core_lvae_terms(p, moments, d, sigma2, trace)
   c(out$terms, list(kl_dimensions = out$kl, loglik = out$loglik))
 }
 
@@ -615,9 +587,9 @@ new_linear_vae <- function(solution, data, asked, control, call) {
   features <- colnames(data$x)
   scores <- solution$scores
   if (is.null(scores)) {
-    scores <- .Call(C_data_times, data$x, data$mu, data$unit, solution$vt)
+    scores <- core_times(data, solution$vt)
   }
-  values <- if (is.null(solution$values)) cov_values(data, k) else solution$values
+  values <- if (is.null(solution$values)) covariance_values(data, k) else solution$values
   history <- solution$history
   if (is.null(history)) {
     history <- data.frame(iteration = 0L,

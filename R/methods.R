@@ -46,10 +46,9 @@ core_model <- function(object) {
 # (on the model's scale), from one pass.
 posterior_pass <- function(object, x, cov = FALSE, loglik = FALSE) {
   model <- core_model(object)
-  patterns <- .Call(C_missing_patterns, x)
-  out <- .Call(C_missing_posterior, x, model$mu, model$unit, patterns, model$w,
-               model$sigma2, cov, loglik)
-  check_status(out$status)
+  patterns <- core_patterns(x)
+  out <- core_posterior(list(x = x, mu = model$mu, unit = model$unit), patterns, model$w,
+                        model$sigma2, cov, loglik)
   out$pattern <- patterns$pattern + 1L
   out
 }
@@ -62,7 +61,7 @@ latent_of <- function(object, data) {
     posterior_pass(object, data$x)$mean
   } else {
     model <- core_model(object)
-    latent_means(data$x, model$mu, model$unit, model$w, model$sigma2)
+    latent_means(list(x = data$x, mu = model$mu, unit = model$unit), model$w, model$sigma2)
   }
   dimnames(z) <- list(rownames(data$raw), colnames(object$loadings))
   z

@@ -288,23 +288,8 @@ column_scale <- function(x, mu, columns, reach, scale, rows) {
 
 # ---- closed form --------------------------------------------------------
 
-ROUTES <- c(covariance = 0L, gram = 1L, krylov = 2L)
-
-# Dense decompositions cost the cube of the smaller dimension; iteration wins
-# once that is large and k far below it.
-choose_route <- function(n, p, k) {
-  m <- min(n, p)
-  if (m > 1000 && k <= m / 10) "krylov" else if (p <= n) "covariance" else "gram"
-}
-
 solve_closed_form <- function(data, k, sigma2) {
-  route <- choose_route(data$n, data$p, k)
-  eigen <- data_eigen(data, min(k, data$n), route)
-  if (eigen$status == STATUS$not_converged) {
-    route <- if (data$p <= data$n) "covariance" else "gram"
-    eigen <- data_eigen(data, min(k, data$n), route)
-  }
-  check_status(eigen$status)
+  eigen <- data_eigen(data, min(k, data$n))
   if (is.null(sigma2)) check_rank(eigen, data, k)
   eigen <- pad_eigen(eigen, data$p, k)
   solution <- solve_ppca(eigen, k, sigma2, data$u)
@@ -314,7 +299,7 @@ solve_closed_form <- function(data, k, sigma2) {
   solution$loglik <- data$n * solution$loglik
   solution$history <- data.frame(iteration = 0L, loglik = solution$loglik,
                                  sigma2 = solution$sigma2)
-  c(solution, list(route = route, converged = TRUE, iterations = 0L))
+  c(solution, list(route = eigen$route, converged = TRUE, iterations = 0L))
 }
 
 # E(z | x) from the projections x'u_j: with W = U (Lambda - sigma2)^(1/2), the
@@ -330,40 +315,10 @@ scores_along <- function(eigen, solution) {
   scores
 }
 
-data_eigen <- function(data, k, route) {
-  .Call(C_ppca_eigen, data$x, data$mu, data$unit, as.integer(k), ROUTES[[route]])
-}
-
 # Loadings, noise variance and mean log-likelihood from k eigenpairs.
 solve_ppca <- function(eigen, k, sigma2, u) {
-  fixed <- if (is.null(sigma2)) -1 else sigma2 / u^2
-  .Call(C_ppca_solve, eigen$values[seq_len(k)], eigen$vectors, eigen$trace, fixed)
-}
-
-# More dimensions than rows are allowed where sigma2 is fixed: they are zero.
-pad_eigen <- function(eigen, p, k) {
-  more <- k - ncol(eigen$vectors)
-  if (more > 0) {
-    eigen$vectors <- cbind(eigen$vectors, matrix(0, p, more))
-  }
-  eigen$values <- pmax(c(eigen$values, rep(0, max(0, k - length(eigen$values)))), 0)
-  eigen
-}
-
-# An eigenvalue that rounding alone could have made counts as zero.
-check_rank <- function(eigen, data, k) {
-  values <- eigen$values
-  zero <- max(data$n, data$p) * .Machine$double.eps * max(values, 0)
-  rank <- sum(values > zero)
-  rest <- eigen$trace - sum(values[seq_len(min(k, length(values)))])
-  if (rank <= k && rest <= data$p * zero) {
-    abort_arg(
-      "k",
-      sprintf("be below %d, the rank of `x`%s", rank,
-              if (data$centred) " after centring" else ""),
-      paste0(k, ": with as many dimensions no noise is left")
-    )
-  }
+  core_ppca(eigen$values[seq_len(k)], eigen$vectors, eigen$trace,
+            if (!is.null(sigma2)) sigma2 / u^2)
 }
 
 # ---- the object ---------------------------------------------------------
@@ -424,31 +379,15 @@ training_scores <- function(solution, data, latent) {
   scores <- if (!is.null(solution$scores)) {
     solution$scores
   } else {
-    latent_means(data$x, data$mu, data$unit, solution$w, solution$sigma2)
+    latent_means(data, solution$w, solution$sigma2)
   }
   dimnames(scores) <- list(rownames(data$x), latent)
   scores
 }
 
 # E(z | x) = M^-1 W'(x - mu) for complete rows, M = W'W + sigma2 I.
-latent_means <- function(x, mu, unit, w, sigma2) {
+latent_means <- function(data, w, sigma2) {
   m <- crossprod(w)
   diag(m) <- diag(m) + sigma2
-  .Call(C_data_times, x, mu, unit, t(solve(m, t(w))))
-}
-
-# ---- status codes of the core -------------------------------------------
-
-STATUS <- list(ok = 0L, not_converged = 1L, not_positive = 2L, lapack = 3L,
-               not_finite = 4L)
-
-check_status <- function(status) {
-  if (status == STATUS$not_converged) {
-    abort("The eigenvalue iteration did not converge; choose a smaller `k`.")
-  }
-  if (status == STATUS$not_positive) {
-    abort("A covariance matrix is numerically singular; choose a smaller `k` ",
-          "or a larger `sigma2`.")
-  }
-  if (status != STATUS$ok) abort("LAPACK failed to decompose a matrix.")
+  core_times(data, t(solve(m, t(w))))
 }

@@ -97,10 +97,8 @@ default_ranks <- function(k, data, few, rank = min(data$n - data$centred, data$p
 # All ranks from one decomposition.
 ranks_by_eigen <- function(data, k, few, jacobian) {
   top <- if (is.null(k)) min(data$n, data$p) else min(max(k), data$n)
-  route <- choose_route(data$n, data$p, top)
-  # the dense routes give all eigenvalues, however few vectors are asked for
-  eigen <- data_eigen(data, if (route == "krylov") top else 1, route)
-  check_status(eigen$status)
+  eigen <- data_values(data, top)
+  route <- eigen$route
   values <- pmax(eigen$values, 0)
   zero <- max(data$n, data$p) * .Machine$double.eps * values[1]
   rank <- sum(values > zero)
@@ -111,7 +109,7 @@ ranks_by_eigen <- function(data, k, few, jacobian) {
     abort_arg("k", sprintf("be below %d, the rank of `x`", rank), max(k))
   }
   k <- default_ranks(k, data, few, rank)
-  profile <- .Call(C_ppca_profile, values, as.integer(k), data$p, eigen$trace, -1)
+  profile <- core_ppca_profile(values, k, data$p, eigen$trace)
   df <- vapply(k, function(one) free_parameters(data, one, TRUE), numeric(1))
   loglik <- data$n * profile$loglik + log_units(data) + jacobian
   table <- criteria_table(k, df, profile$sigma2 * data$u^2, loglik, data$n)

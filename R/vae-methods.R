@@ -36,7 +36,7 @@ vae_rows <- function(object, newdata, condition = NULL, env = parent.frame(2),
 # Data and condition that were found by their names are those of the fit, whose `marks` are
 # given. (A transform adds new noise to them.)
 check_found <- function(object, marks, floats, condition, arg) {
-  changed <- function(what, floats) !identical(.Call(C_fingerprint, floats), marks[[what]])
+  changed <- function(what, floats) !identical(fingerprint(floats), marks[[what]])
   if (is.null(object$x) && is.null(object$transform) && changed("x", floats$x)) {
     abort_changed(object, arg)
   }
@@ -81,8 +81,7 @@ method_settings <- function(object, samples = 1L, key = c(0L, 0L)) {
 latent_names <- function(object) paste0("z", seq_len(object$k))
 
 encode_rows <- function(object, rows) {
-  out <- .Call(C_vae_encode, object$shape, rows$floats, object$theta,
-               method_settings(object))
+  out <- core_vae_encode(object$shape, rows$floats, object$theta, method_settings(object))
   names <- list(rownames(rows$raw), latent_names(object))
   list(mean = structure(t(out$mean), dimnames = names),
        variance = structure(t(out$variance), dimnames = names))
@@ -91,8 +90,8 @@ encode_rows <- function(object, rows) {
 # Means (n x p, on the scale of the transformed data) of p(x | z) and, if wanted, noise
 # variances, for z n x k.
 decode_latent <- function(object, z, code, variance = FALSE) {
-  out <- .Call(C_vae_decode, object$shape, t(z), .Call(C_as_float, as.double(t(code))),
-               object$theta, variance, method_settings(object))
+  out <- core_vae_decode(object$shape, t(z), as_floats(t(code)), object$theta, variance,
+                         method_settings(object))
   mean <- t(out$mean) / rep(object$unit, each = nrow(z)) + rep(object$shift, each = nrow(z))
   list(mean = mean,
        variance = if (variance) t(out$variance) / rep(object$unit^2, each = nrow(z)))
@@ -142,7 +141,7 @@ predict.vae <- function(object, newdata = NULL, type = c("latent", "reconstructi
 
 reconstruct_rows <- function(object, rows) {
   z <- encode_rows(object, rows)$mean
-  code <- matrix(.Call(C_as_double, rows$floats$condition), nrow(z), byrow = TRUE)
+  code <- matrix(from_floats(rows$floats$condition), nrow(z), byrow = TRUE)
   to_user(object, decode_latent(object, z, code)$mean, rownames(z))
 }
 
@@ -205,8 +204,8 @@ observe_vae <- function(object, rows, samples = 1L) {
   out <- NULL
   for (size in sample_blocks(samples)) {
     key <- sample.int(.Machine$integer.max, 2L)
-    block <- .Call(C_vae_evaluate, object$shape, rows$floats, object$theta, EVALUATION,
-                   method_settings(object, size, key))
+    block <- core_vae_evaluate(object$shape, rows$floats, object$theta,
+                               method_settings(object, size, key))
     out <- pool_samples(out, block, size / samples)
   }
   units <- row_units(rows$x, object$unit)
@@ -339,9 +338,9 @@ linear_spectrum <- function(object, rows) {
   data <- prepare_data(rows$x, TRUE, if (is.null(object$scale)) FALSE else unname(object$scale))
   k <- min(object$k, data$n, data$p)
   if (data$p <= min(data$n, 5000)) {
-    data$s <- .Call(C_data_covariance, data$x, data$mu, data$unit)
+    data$s <- core_covariance(data)
   }
-  values <- cov_values(data, k) * data$u^2
+  values <- covariance_values(data, k) * data$u^2
   out$values <- c(values, numeric(max(0, object$k - length(values))))
   out
 }
@@ -560,7 +559,7 @@ latent_end <- function(object, end, arg, code) {
 #' @export
 coef.vae <- function(object, ...) {
   check_dots_empty(...)
-  theta <- .Call(C_as_double, object$theta)
+  theta <- from_floats(object$theta)
   parts <- lapply(seq_len(nrow(object$layout)), function(i) {
     named_tensor(object, object$layout[i, ], theta)
   })

@@ -107,11 +107,8 @@ fewer_rows <- function(data, k) {
 
 linear_complete <- function(data, k, sigma2) {
   asked <- min(k, data$n)
-  eigen <- data_eigen(data, asked, choose_route(data$n, data$p, asked))
-  if (eigen$status == STATUS$not_converged) {
-    eigen <- data_eigen(data, asked, if (data$p <= data$n) "covariance" else "gram")
-  }
-  if (eigen$status != STATUS$ok) return(NULL)
+  eigen <- attempt(data_eigen(data, asked))
+  if (is.null(eigen)) return(NULL)
   zero <- max(data$n, data$p) * .Machine$double.eps * max(eigen$values, 0)
   rank <- sum(eigen$values > zero)
   rest <- eigen$trace - sum(eigen$values[seq_len(min(asked, length(eigen$values)))])
@@ -137,11 +134,9 @@ linear_missing <- function(data, k, sigma2) {
 # Mean log-likelihood of validation rows under the linear model, on the scale of the data.
 linear_validation <- function(linear, x, mu, jacobian) {
   model <- linear$core
-  patterns <- .Call(C_missing_patterns, x)
-  out <- .Call(C_missing_posterior, x, mu + model$mu / linear$unit, linear$unit, patterns,
-               model$w, model$sigma2, FALSE, TRUE)
-  if (out$status != STATUS$ok) return(NA_real_)
-  mean(out$loglik + jacobian)
+  data <- list(x = x, mu = mu + model$mu / linear$unit, unit = linear$unit)
+  out <- attempt(core_posterior(data, core_patterns(x), model$w, model$sigma2, loglik = TRUE))
+  if (is.null(out)) NA_real_ else mean(out$loglik + jacobian)
 }
 
 # ---- is the fit as good as it can be? ------------------------------------

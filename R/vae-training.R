@@ -60,8 +60,8 @@ next_epoch <- function(problem, state, control) {
   settings <- vae_settings(asked, control, noise_scale(problem$floor, problem$u), state$key,
                            epoch)
   settings$follow <- noise_share(problem, control, epoch)
-  out <- .Call(C_vae_epoch, problem$shape, problem$data, state, epoch, settings)
-  if (out$status != STATUS$ok) {
+  out <- core_vae_epoch(problem$shape, problem$data, state, epoch, settings)
+  if (out$failed) {
     return(list(cause = list(step = out$step, rate = settings$learning_rate)))
   }
   state[c("theta", "m", "v", "steps")] <- out[c("theta", "m", "v", "steps")]
@@ -321,7 +321,7 @@ replace_file <- function(path, fit) {
   con <- file(part, "wb")
   tryCatch({
     writeBin(bytes, con)
-    writeBin(c(.Call(C_fingerprint, bytes), CHECKPOINT), con)
+    writeBin(c(fingerprint(bytes), CHECKPOINT), con)
   }, finally = close(con))
   if (file.size(part) != length(bytes) + 8 + length(CHECKPOINT)) stop("the disk is full")
   if (!file.rename(part, path)) stop("it could not be renamed")
@@ -347,7 +347,7 @@ read_checkpoint <- function(path) {
   size <- length(all) - 8 - length(CHECKPOINT)
   if (size < 1) damaged()
   bytes <- all[seq_len(size)]
-  end <- c(.Call(C_fingerprint, bytes), CHECKPOINT)
+  end <- c(fingerprint(bytes), CHECKPOINT)
   if (!identical(utils::tail(all, length(end)), end)) damaged()
   check_checkpoint(tryCatch(unserialize(bytes), error = damaged), damaged)
 }
@@ -357,7 +357,7 @@ check_checkpoint <- function(fit, damaged) {
   whole <- inherits(fit, "vae") && is.list(fit) && is.list(fit$shape) &&
     is.list(fit$state) && is.raw(fit$theta) && is.list(fit$control) &&
     (is.null(fit$history) || is.data.frame(fit$history))
-  size <- if (whole) tryCatch(.Call(C_vae_size, fit$shape), error = function(e) NULL)
+  size <- if (whole) tryCatch(core_vae_size(fit$shape), error = function(e) NULL)
   whole <- !is.null(size) && length(fit$theta) == 4 * size &&
     length(fit$state$theta) == 4 * size && length(fit$state$m) == 4 * size
   if (!whole) damaged()

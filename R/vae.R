@@ -565,7 +565,7 @@ lowers_floor <- function(asked) {
 
 # Of rows as vae_floats() makes them.
 fingerprints <- function(floats) {
-  lapply(floats[c("x", "condition")], function(part) .Call(C_fingerprint, part))
+  lapply(floats[c("x", "condition")], fingerprint)
 }
 
 # Those of a vector, or of the rows of a matrix or data frame; all where `rows` is NULL.
@@ -577,15 +577,15 @@ some <- function(x, rows) {
 vae_floats <- function(x, code, rows, mu, unit, means, arg = "x") {
   if (is_sparse(x) && !is.null(rows)) return(
     vae_floats(x[rows, , drop = FALSE], some(code, rows), NULL, mu, unit, means, arg))
-  floats <- .Call(C_vae_data, x, mu, unit, if (!is.null(rows)) rows - 1L)
+  floats <- core_floats(list(x = x, mu = mu, unit = unit), rows)
   if (is.null(floats)) {
     abort_arg(arg, "hold numbers that can be squared in single precision",
               "a cell 1e18 times as far from the mean as the data trained on")
   }
   n <- if (is.null(rows)) nrow(x) else length(rows)
   missing <- any(summarise_columns(x, rows = rows)$count < n)
-  list(n = n, x = floats, fill = if (missing) .Call(C_as_float, (means - mu) * unit),
-       condition = .Call(C_as_float, as.double(t(some(code, rows)))))
+  list(n = n, x = floats, fill = if (missing) as_floats((means - mu) * unit),
+       condition = as_floats(t(some(code, rows))))
 }
 
 # Rows to train on. Pixels that a transform spreads by noise stay pixels: the core gives
@@ -594,9 +594,8 @@ training_floats <- function(raw, x, code, rows, data, means, transform) {
   pixels <- fresh_noise(transform, raw)
   if (is.null(pixels)) return(vae_floats(x, code, rows, data$mu, data$unit, means))
   floats <- vae_floats(raw, code, rows, numeric(data$p), rep(1, data$p), means)
-  as_float <- function(x) .Call(C_as_float, as.double(x))
-  if (!is.null(floats$fill)) floats$fill <- as_float((means - data$mu) * data$unit)
-  floats$pixels <- c(pixels, list(mu = as_float(data$mu), unit = as_float(data$unit)))
+  if (!is.null(floats$fill)) floats$fill <- as_floats((means - data$mu) * data$unit)
+  floats$pixels <- c(pixels, list(mu = as_floats(data$mu), unit = as_floats(data$unit)))
   floats
 }
 
@@ -801,7 +800,7 @@ start_vae <- function(problem) {
       if (is.null(linear)) problem$spread else linear$sigma2
   sigma2 <- pmax(sigma2, problem$floor)
   theta <- vae_initial(problem$layout, log(sigma2), if (asked$start == "linear") linear)
-  theta <- .Call(C_as_float, theta)
+  theta <- as_floats(theta)
   none <- raw(length(theta))
   list(theta = theta, m = none, v = if (asked$optimizer == "adam") none else raw(0),
        steps = 0, epoch = 0L, key = sample.int(.Machine$integer.max, 2L), best = NULL,
@@ -811,9 +810,6 @@ start_vae <- function(problem) {
 # Steps over which the learning rate rises to its value: Adam's first steps have the size
 # of the rate whatever the gradient, and would undo a good start.
 WARM_STEPS <- 100
-
-# Epoch of the noise with which a fit is evaluated: no epoch of training has it.
-EVALUATION <- .Machine$integer.max
 
 # The settings of src/r_vae.c.
 vae_settings <- function(asked, control, noise, key, epoch = 1L, samples = control$samples,
@@ -841,13 +837,13 @@ evaluate_vae <- function(problem, theta, data, key, samples = 1L) {
   settings <- vae_settings(problem$asked, problem$control,
                            noise_scale(problem$floor, problem$u), key, samples = samples,
                            batch = evaluation_batch(samples))
-  .Call(C_vae_evaluate, problem$shape, data, theta, EVALUATION, settings)
+  core_vae_evaluate(problem$shape, data, theta, settings)
 }
 
 # The noise variance of weights theta, one number or one a feature.
 noise_of <- function(problem, theta, mean_s2) {
   if (problem$asked$noise == "network") return(mean_s2 * max(problem$u)^2)
-  log_s2 <- .Call(C_as_double, theta[noise_bytes(problem$layout)])
+  log_s2 <- from_floats(theta[noise_bytes(problem$layout)])
   pmax(exp(log_s2), problem$floor) * problem$u^2
 }
 
@@ -859,7 +855,7 @@ noise_bytes <- function(layout) {
 
 # Weights theta (raw floats) with another noise variance, likewise in core units.
 set_noise <- function(object, theta, s2) {
-  theta[noise_bytes(object$layout)] <- .Call(C_as_float, log(unname(s2)))
+  theta[noise_bytes(object$layout)] <- as_floats(log(unname(s2)))
   theta
 }
 

@@ -183,7 +183,6 @@ test_that("the covariance, the Gram matrix and Lanczos give the same pairs", {
     for (route in c("covariance", "gram", "krylov")) {
       pairs <- eigen_by(x, 4, route)
       data <- elbo:::prepare_data(x, TRUE, FALSE)
-      expect_identical(pairs$status, 0L)
       expect_equal(pairs$values[1:4] * data$u^2, direct$values[1:4], tolerance = 1e-10)
       expect_equal(pairs$trace * data$u^2, sum(direct$values), tolerance = 1e-10)
       u <- pairs$vectors

@@ -40,7 +40,7 @@ fits_of <- function(x) {
 
 products_of <- function(x) {
   asked <- list(center = TRUE, scale = FALSE, transform = NULL)
-  elbo:::cov_times(elbo:::covariance_data(x, asked), t(x[1:20, ]))
+  elbo:::core_covariance_times(elbo:::covariance_data(x, asked), t(x[1:20, ]))
 }
 
 # Runs `code` with those options.
