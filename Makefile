@@ -7,7 +7,7 @@ LIB = $(CURDIR)/build/lib
 WITH_LIB = R_LIBS="$(LIB)$${R_LIBS:+:$$R_LIBS}"
 
 .DEFAULT_GOAL = help
-.PHONY: help setup demo test ctest sanitize threads compilers torture valgrind document build check bench experiments readme install clean
+.PHONY: help setup demo test ctest sanitize threads compilers torture valgrind rooms document build check bench experiments readme install clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-11s %s\n", $$1, $$2 }' Makefile
@@ -44,6 +44,9 @@ valgrind: ## run tests/torture.R under valgrind
 	@$(SETUP) valgrind
 	@sh tools/install.sh "$(LIB)"
 	@$(WITH_LIB) sh tools/valgrind.sh
+
+rooms: ## prove from the sources who may call whom in R/
+	@Rscript tools/rooms.R
 
 document: ## write NAMESPACE and man/ from the comments in R/
 	@Rscript tools/document.R

@@ -210,17 +210,6 @@ predict_collapse <- function(object, mean_kl, beta) {
              predicted = eigenvalue <= noise)
 }
 
-# Eigenvalues beyond min(n, p) known ones are 0.
-all_values_known <- function(object) length(object$values) >= min(object$n, object$p)
-
-# How many directions of the data have a variance above that of the noise: at least so many
-# where not all eigenvalues are known, and NA where none is.
-directions_carried <- function(object, noise) {
-  lambda <- object$values
-  list(count = if (anyNA(lambda)) NA_integer_ else sum(lambda > noise),
-       least = !anyNA(lambda) && !all_values_known(object) && all(lambda > noise))
-}
-
 # What keeps the linear theory from these data and this noise, or NULL.
 theory_of <- function(object) {
   if (!inherits(object, "vae") || !anyNA(object$values)) return(NULL)
@@ -253,9 +242,6 @@ linear_yardstick <- function(object) {
                     object$p) - units + object$log_jacobian
   list(k = k, elbo = elbo, sigma2 = sigma2, kl = linear_kl(lambda, sigma2))
 }
-
-# sum_j 1/2 log(lambda_j / sigma2).
-linear_kl <- function(lambda, sigma2) sum(0.5 * log(pmax(lambda, sigma2) / sigma2))
 
 # Of the fit of a vae(), which knows it; `elbo` is that of the rows trained on.
 deep_yardstick <- function(object) {
@@ -413,4 +399,53 @@ describe_gap <- function(x) {
   sprintf("Importance-weighted bound (%d samples, %d rows): %s; ELBO of these draws: %s",
           x$weighted$samples, x$weighted$rows, format(x$weighted$value, digits = 7),
           format(x$weighted$value - x$weighted$above, digits = 7))
+}
+
+#' @rdname posterior_collapse
+#' @param condition for a [vae()] with a condition, that of the rows of `newdata`.
+#' @param samples for a [vae()], the samples of z for each row from which the distortion is
+#'   estimated; they are drawn from R's generator.
+#' @param encoder_epochs for a [vae()]: 0, or a number of epochs for which a copy of the
+#'   encoder is trained on these rows, with the decoder as it is, to see whether the encoder
+#'   lags.
+#' @export
+posterior_collapse.vae <- function(object, newdata = NULL, eps = 0.01, delta = 0.01,
+                                   condition = NULL, samples = 1, encoder_epochs = 0, ...) {
+  check_dots_empty(...)
+  check_collapse(eps, delta)
+  samples <- check_count(samples, "samples")
+  encoder_epochs <- check_count(encoder_epochs, "encoder_epochs", 0)
+  rows <- vae_rows(object, newdata, condition)
+  q <- encode_rows(object, rows)
+  seen <- errors_of(object, rows, samples)
+  spectrum <- linear_spectrum(object, rows)
+  weighted <- weighted_bound(object, rows)
+  # the numbers that the fit shows, where they are these
+  own <- is.null(newdata) && is.null(condition) && samples == 1 && is.finite(object$elbo)
+  collapse_result(object, list(
+    q = q, own = is.null(newdata) || identical(fingerprints(rows$floats)$x, object$fingerprint$x),
+    terms = unlist((if (own) object else seen)[c("elbo", "reconstruction", "kl")]),
+    eps = eps, delta = delta,
+    values = spectrum$values, trace = spectrum$trace,
+    tuned = tuned_deep(object, seen), linear = deep_yardstick(object), gap = list(total = weighted$above), weighted = weighted,
+    encoder = if (encoder_epochs > 0) trained_encoder(object, rows, encoder_epochs)
+  ))
+}
+
+# Eigenvalues of the covariance of the rows (of the features, scaled as the model scales
+# them), on which the linear theory rests, all that are known: k or more, NA where it says
+# nothing; and their sum, the variance of all features.
+linear_spectrum <- function(object, rows) {
+  columns <- summarise_columns(rows$x)
+  squares <- column_squares(rows$x, columns$mean, object$unit) / columns$count * object$u^2
+  out <- list(values = rep(NA_real_, object$k), trace = sum(squares, na.rm = TRUE))
+  if (object$noise != "shared" || rows$missing || nrow(rows$x) < 2) return(out)
+  data <- prepare_data(rows$x, TRUE, if (is.null(object$scale)) FALSE else unname(object$scale))
+  k <- min(object$k, data$n, data$p)
+  if (data$p <= min(data$n, 5000)) {
+    data$s <- core_covariance(data)
+  }
+  values <- covariance_values(data, k) * data$u^2
+  out$values <- c(values, numeric(max(0, object$k - length(values))))
+  out
 }

@@ -285,9 +285,6 @@ use_threads <- function(control) {
   if (!is.null(control$threads)) options(elbo.threads = control$threads)
 }
 
-# The value of a schedule: one number a step, of which the last is kept.
-scheduled <- function(values, step) values[min(step, length(values))]
-
 check_train_control <- function(control) {
   if (!inherits(control, "train_control")) {
     abort_arg("control", "come from `train_control()`", describe(control))

@@ -80,52 +80,60 @@ latent_positions <- function(object, z) {
   if (named) z[, latent_names(object), drop = FALSE] else z
 }
 
-# x given z (n x k) on the scale of the transformed data: mu + W z, or a draw.
-linear_given <- function(object, z, noise = FALSE) {
-  y <- tcrossprod(cbind(rep(1, nrow(z)), z), cbind(object$mean, data_loadings(object)))
-  if (noise) y <- y + stats::rnorm(length(y)) * rep(noise_sd(object), each = nrow(z))
-  y
-}
-
-# Standard deviations of the noise, of each feature, on the scale of the transformed data.
-noise_sd <- function(object) {
-  sqrt(object$sigma2) * if (is.null(object$scale)) rep(1, object$p) else object$scale
-}
-
-# The same for a deep VAE.
-deep_given <- function(object, z, code, noise = FALSE) {
-  x <- decode_latent(object, z, code, noise)
-  if (noise) x$mean + sqrt(x$variance) * stats::rnorm(length(x$mean)) else x$mean
-}
-
 # ---- draws of z ----------------------------------------------------------
 
-# A posterior with `draws`, n x k x `draws` samples of it from R's generator.
-with_draws <- function(posterior, draws) {
-  if (draws == 0) return(posterior)
-  mean <- unname(posterior$mean)
-  roots <- if (!is.null(posterior$cov)) covariance_roots(posterior$cov)
-  rows <- split(seq_along(posterior$pattern), posterior$pattern)
-  sd <- sqrt(unname(posterior$variance))
-  one <- function(draw) {
-    if (is.null(roots)) return(mean + sd * stats::rnorm(length(mean)))
-    draw_latent(mean, roots, rows)
-  }
-  posterior$draws <- array(unlist(lapply(seq_len(draws), one)), c(dim(mean), draws),
-                           c(dimnames(posterior$mean), list(NULL)))
-  posterior
+#' Walk through latent space
+#'
+#' Decodes points on the straight line between two latent positions.
+#'
+#' @param object a fitted [vae()] model.
+#' @param from,to ends of the walk: one row of data, which is encoded to the mean of
+#'   q(z | x), or a latent position, a vector of k numbers. Where k = p a vector is data,
+#'   unless it has the names of the dimensions (`z1`, ...), as rows of
+#'   [predict()][predict.vae] have.
+#' @param steps number of points, both ends included.
+#' @param condition for a model with a condition: one value for all, or one for each
+#'   point; where an end is encoded, that of the first and of the last point.
+#' @return A `steps` x p matrix, the decoder's means on the scale of the data, with the
+#'   latent positions (`steps` x k) as attribute `"latent"`.
+#' @examples
+#' x <- mnist1000$x[1:200, ] / 255
+#' fit <- vae(x, k = 3, encoder = 32, control = train_control(epochs = 5, batch_size = 50))
+#' walk <- interpolate_latent(fit, x[1, ], x[2, ], steps = 7)
+#' plot_images(walk, c(28, 28), ncol = 7)
+#' @export
+interpolate_latent <- function(object, from, to, steps = 10, condition = NULL) {
+  if (!inherits(object, "vae")) abort_arg("object", "be a fitted vae() model", describe(object))
+  steps <- check_count(steps, "steps", 2)
+  condition <- repeat_condition(condition, steps)
+  code <- condition_code(object, condition, steps)
+  ends <- rbind(latent_end(object, from, "from", code[1, , drop = FALSE]),
+                latent_end(object, to, "to", code[steps, , drop = FALSE]))
+  share <- seq(0, 1, length.out = steps)
+  z <- outer(1 - share, ends[1, ]) + outer(share, ends[2, ])
+  colnames(z) <- latent_names(object)
+  structure(to_user(object, decode_latent(object, z, code)$mean), latent = z)
 }
 
-# R with R'R = cov[, , u] for each u.
-covariance_roots <- function(cov) {
-  lapply(seq_len(dim(cov)[3]), function(u) chol(matrix(cov[, , u], dim(cov)[1])))
-}
-
-# z ~ N(mean_i, R_u'R_u) for the rows of each pattern u.
-draw_latent <- function(mean, roots, rows) {
-  z <- matrix(stats::rnorm(length(mean)), nrow(mean), ncol(mean))
-  for (u in seq_along(rows)) {
-    z[rows[[u]], ] <- z[rows[[u]], , drop = FALSE] %*% roots[[u]]
+latent_end <- function(object, end, arg, code) {
+  wanted <- sprintf("be one row of data, %d numbers, or a latent position, %d of them",
+                    object$p, object$k)
+  if (is.matrix(end) && nrow(end) == 1 && ncol(end) == object$k) end <- end[1, ]
+  if (is.numeric(end) && is.null(dim(end)) && length(end) == object$k) {
+    named <- setequal(names(end), latent_names(object))
+    if (named) end <- end[latent_names(object)]
+    if (named || object$k != object$p) {
+      if (!all(is.finite(end))) abort_arg(arg, "hold finite numbers")
+      return(as.double(end))
+    }
   }
-  mean + z
+  if (is.numeric(end) && is.null(dim(end))) {
+    if (length(end) != object$p) abort_arg(arg, wanted, describe(end))
+    end <- matrix(end, 1, dimnames = list(NULL, names(end)))
+  }
+  data <- conform(object, end, arg)
+  if (nrow(data$x) != 1) abort_arg(arg, wanted, sprintf("%d rows", nrow(data$x)))
+  data$floats <- vae_floats(data$x, code, NULL, object$shift, object$unit,
+                            unname(object$mean), arg)
+  encode_rows(object, data)$mean[1, ]
 }

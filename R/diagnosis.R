@@ -58,11 +58,6 @@ evidence_of <- function(object, found, trace) {
   )
 }
 
-# By how much the ELBO may be below pPCA's log-likelihood for no reason: what sampling does to
-# it, and what the p parameters of each direction that pPCA has and the model does not gain
-# by chance, 1 / n each (Akaike 1974).
-allowance_of <- function(object, collapsed, error) error + collapsed * object$p / object$n
-
 # Steps of gradient ascent; otherwise none where an iteration was cut short.
 steps_of <- function(object) {
   steps <- object$state$steps
@@ -137,10 +132,6 @@ unit_factor <- function(e) {
   if (many && sigma2 %in% (e$p * c(0.5, 1)) && isTRUE(ratio >= 10)) return("features")
   if (isTRUE(sigma2 > e$trace)) "variance"
 }
-
-number <- function(x) format_range(x, 3)
-
-nats <- function(x) paste(number(x), if (number(x) == "1") "nat" else "nats")
 
 # What learning sigma2 gains: at this representation, and by the linear yardstick.
 learning_gains <- function(e) {
@@ -373,4 +364,15 @@ also_of <- function(e, rule) {
     sprintf("The ELBO was still rising at the end, by %s over the last tenth of training.",
             nats(e$rise))
   })
+}
+
+# Eigenvalues beyond min(n, p) known ones are 0.
+all_values_known <- function(object) length(object$values) >= min(object$n, object$p)
+
+# How many directions of the data have a variance above that of the noise: at least so many
+# where not all eigenvalues are known, and NA where none is.
+directions_carried <- function(object, noise) {
+  lambda <- object$values
+  list(count = if (anyNA(lambda)) NA_integer_ else sum(lambda > noise),
+       least = !anyNA(lambda) && !all_values_known(object) && all(lambda > noise))
 }

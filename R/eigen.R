@@ -61,3 +61,10 @@ check_rank <- function(eigen, data, k) {
     )
   }
 }
+
+stop_rank <- function(data, k) {
+  route <- if (data$p <= data$n) "covariance" else "gram"
+  eigen <- core_eigen(data, min(k, data$n, data$p), route)
+  check_rank(eigen, data, k)
+  abort_arg("k", "be smaller: no noise is left", k)
+}

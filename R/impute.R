@@ -346,12 +346,6 @@ log_normal <- function(z, mean, variance) {
             colSums(matrix(log(variance), nrow(z))))
 }
 
-# log sum exp of each row of a matrix of finite numbers.
-log_sum_exp <- function(l) {
-  top <- l[cbind(seq_len(nrow(l)), max.col(l, "first"))]
-  top + log(rowSums(exp(l - top)))
-}
-
 # Chains for all rows at once, from z (k x n) on; `scale` (k x n): of the random walk. Returns
 # values as importance_samples() does, the effective sample size of each row and the share of
 # proposals that were accepted.

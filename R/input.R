@@ -54,129 +54,50 @@ s4_matrix <- function(x, arg) {
 
 is_sparse <- function(x) isS4(x)
 
-# Column summaries of all rows, or of `rows`, in one pass: observed cells, mean, smallest,
-# largest. An infinite value is an error.
-summarise_columns <- function(x, arg = "x", rows = NULL) {
-  parts <- of_rows(x, rows, function(part, cols) {
-    out <- core_summary(part)
-    if (out$infinite > 0) out$infinite <- cols[out$infinite]
-    out
-  })
-  out <- do.call(Map, c(list(f = c), parts))
-  infinite <- out$infinite[out$infinite > 0]
-  if (length(infinite)) {
-    abort_arg(arg, "hold finite numbers or NA",
-              paste("Inf in", column_label(x, infinite[1])))
-  }
-  huge <- which(out$count > 0 & !is.finite(out$mean))
-  if (length(huge)) {
-    abort_arg(arg, "hold numbers whose sums are finite; rescale it",
-              paste("the huge values in", column_label(x, huge[1])))
-  }
-  out
-}
-
-# f(x[rows, cols], cols) for ranges of columns, in order, so that a dense x is not copied
-# whole. Once for all of them where rows is NULL.
-of_rows <- function(x, rows, f) {
-  if (is.null(rows)) return(list(f(x, seq_len(ncol(x)))))
-  if (is_sparse(x)) return(list(f(x[rows, , drop = FALSE], seq_len(ncol(x)))))
-  lapply(column_blocks(x), function(cols) f(x[rows, cols, drop = FALSE], cols))
-}
-
-# Sums of squares of (x - mu) unit, of each column.
-column_squares <- function(x, mu, unit, rows = NULL) {
-  unlist(of_rows(x, rows, function(part, cols) {
-    core_squares(part, mu[cols], unit[cols])
-  }))
-}
-
 column_label <- function(x, j) {
   name <- colnames(x)[j]
   if (is.null(name)) paste("column", j) else paste("column", dQuote(name, FALSE))
 }
 
-# `newdata` as the fit's features, in the fit's order, transformed: list of the
-# matrix on the user's scale (`raw`) and on the model's (`x`), and whether any
-# cell is missing.
-conform <- function(object, newdata, arg = "newdata") {
-  if (!is.null(object$terms) && is.data.frame(newdata)) {
-    newdata <- formula_matrix(object$terms, newdata, arg)
-  } else if (is.data.frame(newdata)) {
-    # columns that the fit does not use may be of any kind
-    newdata <- select_features(newdata, object$features, object$p, arg)
-  }
-  raw <- as_data_matrix(newdata, arg)
-  raw <- select_features(raw, object$features, object$p, arg)
-  summary <- summarise_columns(raw, arg)
-  x <- transform_forward(object$transform, raw, arg = arg)
-  list(raw = raw, x = x, missing = any(summary$count < nrow(raw)))
+# The columns of x in order, as ranges of about `cells` cells each.
+column_blocks <- function(x, cells = 2^20) {
+  width <- max(1, cells %/% max(1, nrow(x)))
+  starts <- seq(1, by = width, length.out = ceiling(ncol(x) / width))
+  lapply(starts, function(start) start:min(start + width - 1, ncol(x)))
 }
 
-select_features <- function(x, features, p, arg) {
-  names <- colnames(x)
-  if (is.null(features) || is.null(names)) {
-    if (ncol(x) != p) {
-      abort_arg(arg, sprintf("have the %d columns that the model was fitted to", p),
-                ncol(x))
-    }
-    return(x)
-  }
-  if (identical(names, features)) return(x)
-  if (anyDuplicated(features) || any(features == "") ||
-      anyDuplicated(names[names %in% features])) {
-    abort_arg(arg, "have the columns that the model was fitted to, in their order, as their names are not distinct",
-              "others")
-  }
-  absent <- setdiff(features, names)
-  if (length(absent)) {
-    shown <- paste(dQuote(utils::head(absent, 5), FALSE), collapse = ", ")
-    abort("`", arg, "` must have the columns that the model was fitted to; ",
-          shown, if (length(absent) > 5) sprintf(" and %d more", length(absent) - 5),
-          if (length(absent) > 1) " are" else " is", " missing.")
-  }
-  x[, match(features, names), drop = FALSE]
+check_shape <- function(x) {
+  if (nrow(x) < 2) abort_arg("x", "have at least 2 rows", nrow(x))
+  if (ncol(x) < 2) abort_arg("x", "have at least 2 columns", ncol(x))
 }
 
-# Data matrix of a one-sided formula, NA kept.
-formula_frame <- function(formula, data, arg) {
-  if (length(formula) != 2) {
-    abort_arg(arg, "be a one-sided formula such as `~ .` or `~ a + b`",
-              "one with a left-hand side")
+check_rank_argument <- function(k, p) check_count(k, "k", 1, p - 1)
+
+# One number for each column of `raw`, in their order if it has their names.
+check_vector_or_flag <- function(x, arg, raw, positive = FALSE) {
+  if (is.logical(x) && length(x) == 1 && !is.na(x)) return(x)
+  p <- ncol(raw)
+  ok <- is.numeric(x) && !is.object(x) && length(x) == p && all(is.finite(x)) &&
+    (!positive || all(x > 0))
+  if (!ok) {
+    abort_arg(arg, sprintf("be TRUE, FALSE or a vector of %d %sfinite numbers", p,
+                           if (positive) "positive " else ""), describe(x))
   }
-  frame <- stats::model.frame(formula, data = data, na.action = stats::na.pass)
-  if (!is.null(attr(attr(frame, "terms"), "offset"))) {
-    abort_arg(arg, "be a formula without offset(), which has no meaning here")
+  columns <- colnames(raw)
+  if (is.null(names(x)) || is.null(columns) || identical(names(x), columns)) return(x)
+  if (anyDuplicated(columns) || !setequal(names(x), columns)) {
+    unknown <- setdiff(names(x), columns)
+    abort_arg(arg, "have the names of the columns, or none",
+              if (length(unknown)) dQuote(unknown[1], FALSE))
   }
-  columns <- term_columns(frame, arg)
-  # model.frame() makes names of row numbers
-  if (!is.data.frame(data) || .row_names_info(data) <= 0) {
-    attr(columns, "row.names") <- .set_row_names(nrow(frame))
-  }
-  list(terms = attr(frame, "terms"), data = columns)
+  x[columns]
 }
 
-# The columns of a model frame that the formula keeps: `~ . - a` has a in its
-# frame, but not among its terms.
-term_columns <- function(frame, arg) {
-  labels <- attr(attr(frame, "terms"), "term.labels")
-  quoted <- !labels %in% names(frame)            # `a b`, in a frame as "a b"
-  labels[quoted] <- sub("^`(.*)`$", "\\1", labels[quoted])
-  absent <- setdiff(labels, names(frame))
-  if (length(absent) || !length(labels)) {
-    abort_arg(arg, "be a sum of variables or of functions of one",
-              if (length(absent)) dQuote(absent[1], FALSE) else "an empty formula")
-  }
-  as.data.frame(frame)[labels]
+is_data <- function(x) is.data.frame(x) || is.matrix(x) || is_s4_matrix(x)
+
+# Those of a vector, or of the rows of a matrix or data frame; all where `rows` is NULL.
+some <- function(x, rows) {
+  if (is.null(rows)) x else if (length(dim(x)) == 2) x[rows, , drop = FALSE] else x[rows]
 }
 
-formula_matrix <- function(terms, data, arg) {
-  absent <- setdiff(attr(terms, "columns"), names(data))
-  if (length(absent)) {
-    abort("`", arg, "` must have the columns that the model was fitted to; ",
-          paste(dQuote(absent, FALSE), collapse = ", "),
-          if (length(absent) > 1) " are" else " is", " missing.")
-  }
-  frame <- stats::model.frame(terms, data, na.action = stats::na.pass)
-  as_data_matrix(term_columns(frame, arg), arg)
-}
+is_complete <- function(object) object$observed == object$n * object$p

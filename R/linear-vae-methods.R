@@ -2,29 +2,6 @@
 # so that simulate(), impute(), logLik(), nobs() and others are those of ppca; here
 # is what the encoder changes.
 
-check_complete <- function(data, arg = "newdata") {
-  if (data$missing) {
-    abort_arg(arg, "have no missing cells: the encoder needs every feature. impute() fills them in")
-  }
-  data
-}
-
-# Mean of q for each row of conformed data, its expected squared error and its KL,
-# in nats and in units of the (scaled) features. `samples`: 0 for the expectation
-# in closed form.
-observe_rows <- function(object, data, samples = 0L) {
-  check_complete(data)
-  sd <- if (is.null(object$scale)) rep(1, object$p) else unname(object$scale)
-  s <- core_unit(object)
-  key <- if (samples > 0) sample.int(.Machine$integer.max, 2L) else c(0L, 0L)
-  theta <- list(w = unname(object$loadings) / s, vt = t(unname(object$V)) * s,
-                d = unname(object$D))
-  out <- core_lvae_rows(list(x = data$x, mu = unname(object$mean), unit = 1 / (sd * s)), theta,
-                        samples, key)
-  out$error <- out$error * s^2
-  out
-}
-
 #' Latent positions and reconstructions from a linear VAE
 #'
 #' @inheritParams predict.ppca
@@ -42,7 +19,7 @@ observe_rows <- function(object, data, samples = 0L) {
 #' @export
 predict.linear_vae <- function(object, newdata = NULL,
                                type = c("latent", "reconstruction"), ...) {
-  predict.ppca(object, newdata, type, ...)
+  NextMethod()
 }
 
 #' @rdname posterior
@@ -101,27 +78,6 @@ update.linear_vae <- function(object, ..., epochs = NULL, maxit = NULL, tol = NU
   update_training(object, changed, linear_vae, epochs, maxit, tol, parent.frame())
 }
 
-# update() of a model trained by train_control(): goes on where only the limits of
-# the iteration change.
-update_training <- function(object, changed, fitter, epochs, maxit, tol, env) {
-  check_limits_once(changed, list(epochs = epochs, maxit = maxit, tol = tol))
-  goes_on <- object$optimizer %in% c("em", "lbfgs", "adam") && !length(changed)
-  asked <- list(
-    epochs = if (!is.null(epochs)) check_count(epochs, "epochs"),
-    maxit = if (!is.null(maxit)) check_count(maxit, "maxit"),
-    tol = if (!is.null(tol)) check_number(tol, "tol", min = 0, open = TRUE)
-  )
-  asked <- asked[!vapply(asked, is.null, logical(1))]
-  limit <- if (object$optimizer == "adam") "epochs" else "maxit"
-  settings <- object$control
-  settings[names(asked)] <- asked
-  control <- do.call(train_control, settings)
-  if (goes_on && length(asked) && object$iterations >= control[[limit]]) return(object)
-  shown <- shown_settings(object, fitter, asked)
-  if (goes_on && length(asked)) control$resume <- object
-  refit(object, changed, fitter, control, shown, env)
-}
-
 # ---- printing ------------------------------------------------------------
 
 #' @export
@@ -139,22 +95,6 @@ print.linear_vae <- function(x, ...) {
   print_idle(x)
   invisible(x)
 }
-
-print_elbo <- function(x) {
-  cat(sprintf("ELBO: %s nats per observation = %s reconstruction - %s KL%s\n",
-              format(x$elbo, digits = 7), format(x$reconstruction, digits = 7),
-              format(x$kl, digits = 4),
-              if (is.null(x$transform)) "" else
-                sprintf(" + %s log-Jacobian", format(x$log_jacobian, digits = 5))))
-}
-
-print_idle <- function(x) {
-  idle <- sum(x$kl_dimensions < 0.01)
-  cat(sprintf("Dimensions with a mean KL below 0.01: %d of %d\n", idle, x$k))
-}
-
-# Rounding may leave a gap of nothing as a tiny number of either sign.
-format_gap <- function(gap) format(if (abs(gap) < 5e-7) 0 else signif(gap, 3))
 
 describe_training <- function(x) {
   if (x$optimizer == "ppca") return("pPCA, with the encoder that is best for it")

@@ -211,55 +211,6 @@ fit_linear_vae <- function(raw, asked, start, control, call) {
   fit
 }
 
-# The history of a fit that goes on from another.
-whole_history <- function(before, history) {
-  out <- rbind(before$history, history)
-  row.names(out) <- NULL
-  out
-}
-
-# A fit goes on with the data that it was made of, as far as their shape says.
-check_resume <- function(resume, raw) {
-  if (!is.null(resume) && (nrow(raw) != resume$n || ncol(raw) != resume$p)) {
-    abort_arg("x", sprintf("be the %d x %d data that the model was fitted to", resume$n,
-                           resume$p), sprintf("%d x %d ones", nrow(raw), ncol(raw)))
-  }
-}
-
-# ---- the problem in core units ------------------------------------------
-
-# The transformed data, and the state of R's generator from which the transform drew:
-# that of `noise`, if it is to draw again what it drew before.
-transform_again <- function(transform, raw, arg, noise = NULL) {
-  state <- seed_state(NULL)$seed
-  if (!is.null(noise)) assign(".Random.seed", noise, envir = globalenv())
-  x <- transform_forward(transform, raw, arg = arg)
-  if (!is.null(noise)) assign(".Random.seed", state, envir = globalenv())
-  list(x = x,
-       noise_seed = if (!is.null(transform)) if (is.null(noise)) state else noise)
-}
-
-# prepare_data() with what the analytic ELBO needs of the data: the trace of S and,
-# where it is to be formed and small enough, S itself.
-covariance_data <- function(raw, asked, form = TRUE, noise = NULL) {
-  shown <- transform_again(asked$transform, raw, "x", noise)
-  x <- shown$x
-  data <- prepare_data(x, asked$center, asked$scale)
-  if (data$missing) {
-    abort_arg("x", "have no missing cells: the encoder needs every feature. ppca() fits such data, and impute() fills them in")
-  }
-  data$noise_seed <- shown$noise_seed
-  data$jacobian <- sum(transform_log_jacobian(asked$transform, x))
-  if (form && data$p <= min(data$n, 5000)) {
-    data$s <- core_covariance(data)
-    data$trace <- sum(diag(data$s))
-  } else {
-    data$trace <- sum(core_squares(data$x, data$mu, data$unit)) / data$n
-  }
-  if (data$trace == 0) abort_arg("x", "vary", "the same in all rows")
-  data
-}
-
 # ---- starting values -----------------------------------------------------
 
 check_vae_start <- function(start, p, k) {
@@ -280,15 +231,6 @@ check_vae_start <- function(start, p, k) {
                                all(is.finite(start$D)) && all(start$D > 0))
   if (!ok) {
     abort_arg("start$D", sprintf("be %d positive numbers", k), describe(start$D))
-  }
-}
-
-check_start_matrix <- function(x, arg, rows, columns) {
-  ok <- is.matrix(x) && is.numeric(x) && all(dim(x) == c(rows, columns)) &&
-    all(is.finite(x))
-  if (!ok) {
-    abort_arg(arg, sprintf("be a matrix of %d x %d finite numbers", rows, columns),
-              describe(x))
   }
 }
 
@@ -319,15 +261,6 @@ start_theta <- function(start, data, asked) {
   list(w = w, sigma2 = sigma2,
        vt = if (is.null(start$V)) best$vt else t(unname(start$V)) * data$u,
        d = if (is.null(start$D)) best$d else as.double(unname(start$D)))
-}
-
-# V' and D at their best for w: V = (W'W + s I)^-1 W', D = s (diag(W'W) + s)^-1.
-best_encoder <- function(w, s) {
-  ww <- crossprod(w)
-  if (!all(is.finite(ww))) stop_start("ELBO")
-  d <- s / (diag(ww) + s)
-  diag(ww) <- diag(ww) + s
-  list(vt = t(solve(ww, t(w), tol = 0)), d = d)
 }
 
 # The parameters of a fit in core units.
@@ -388,10 +321,6 @@ solve_vae_em <- function(data, asked, control, at, given) {
   c(list(w = w, sigma2 = end$sigma2, beta = end$extra$beta),
     best_encoder(w, end$extra$beta * end$sigma2),
     run[c("converged", "iterations", "history")])
-}
-
-done_before <- function(control) {
-  if (is.null(control$resume)) 0L else control$resume$iterations
 }
 
 # One round as a map of list(w, sigma2); the objective that it starts from is called
@@ -554,21 +483,6 @@ split_theta <- function(theta, p, k) {
 }
 
 # ---- the object ----------------------------------------------------------
-
-# The k x k matrices on which every exact number of a fit rests.
-vae_moments <- function(data, w, vt) {
-  k <- ncol(w)
-  product <- core_covariance_times(data, cbind(w, vt))
-  sw <- product[, seq_len(k), drop = FALSE]
-  svt <- product[, k + seq_len(k), drop = FALSE]
-  list(ww = crossprod(w), wsw = crossprod(w, sw), wsv = crossprod(w, svt),
-       vsv = crossprod(vt, svt))
-}
-
-vae_terms <- function(p, moments, d, sigma2, trace) {
-  out <- core_lvae_terms(p, moments, d, sigma2, trace)
-  c(out$terms, list(kl_dimensions = out$kl, loglik = out$loglik))
-}
 
 # From core units to the user's: lengths times u, variances times u^2.
 new_linear_vae <- function(solution, data, asked, control, call) {

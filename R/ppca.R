@@ -113,42 +113,6 @@ ppca.formula <- function(x, k, data = NULL, ...) {
   fit_formula(x, k, data, ppca.default, generic_call(match.call(), "ppca"), ...)
 }
 
-# Fits the columns that a formula makes; the fit remembers how.
-fit_formula <- function(x, k, data, fitter, call, ...) {
-  frame <- formula_data(x, data)
-  fit <- fitter(frame$data, k, ...)
-  fit$call <- call
-  fit$terms <- strip_terms(frame$terms, names(data))
-  fit
-}
-
-# The terms and columns of a formula given as `x`.
-formula_data <- function(formula, data) {
-  if (!is.null(data) && !is.data.frame(data)) {
-    abort_arg("data", "be a data frame or NULL", describe(data))
-  }
-  if (is.null(data) && "." %in% all.vars(formula)) {
-    abort_arg("data", "be a data frame where the formula has a `.`", "NULL")
-  }
-  formula_frame(formula, if (is.null(data)) environment(formula) else data, "x")
-}
-
-# The call as the user wrote it: the generic's name, not the method's.
-generic_call <- function(matched, name) {
-  matched[[1]] <- as.name(name)
-  matched
-}
-
-# The terms that are used, and without their environment, which would take along
-# whatever lived beside the formula.
-# `columns`: the variables that new data must bring; others are constants.
-strip_terms <- function(terms, columns) {
-  out <- stats::terms(stats::reformulate(attr(terms, "term.labels"), env = globalenv()))
-  used <- all.vars(out)
-  attr(out, "columns") <- if (is.null(columns)) used else intersect(used, columns)
-  out
-}
-
 # The work behind every method of ppca(). `asked` is kept for update().
 fit_ppca <- function(x, k, method, center, scale, sigma2, transform, control,
                      keep_data, call) {
@@ -197,95 +161,6 @@ solve_by_method <- function(data, k, method, sigma2, control) {
   }
 }
 
-check_shape <- function(x) {
-  if (nrow(x) < 2) abort_arg("x", "have at least 2 rows", nrow(x))
-  if (ncol(x) < 2) abort_arg("x", "have at least 2 columns", ncol(x))
-}
-
-check_rank_argument <- function(k, p) check_count(k, "k", 1, p - 1)
-
-check_start <- function(start, p, k) {
-  if (is.null(start)) return()
-  if (start$p != p || start$k != k) {
-    abort_arg("start", sprintf("have %d features and %d latent dimensions", p, k),
-              sprintf("%d and %d", start$p, start$k))
-  }
-}
-
-# One number for each column of `raw`, in their order if it has their names.
-check_vector_or_flag <- function(x, arg, raw, positive = FALSE) {
-  if (is.logical(x) && length(x) == 1 && !is.na(x)) return(x)
-  p <- ncol(raw)
-  ok <- is.numeric(x) && !is.object(x) && length(x) == p && all(is.finite(x)) &&
-    (!positive || all(x > 0))
-  if (!ok) {
-    abort_arg(arg, sprintf("be TRUE, FALSE or a vector of %d %sfinite numbers", p,
-                           if (positive) "positive " else ""), describe(x))
-  }
-  columns <- colnames(raw)
-  if (is.null(names(x)) || is.null(columns) || identical(names(x), columns)) return(x)
-  if (anyDuplicated(columns) || !setequal(names(x), columns)) {
-    unknown <- setdiff(names(x), columns)
-    abort_arg(arg, "have the names of the columns, or none",
-              if (length(unknown)) dQuote(unknown[1], FALSE))
-  }
-  x[columns]
-}
-
-# A transform moves zeros, and a sparse matrix would have to be filled in.
-check_dense_transform <- function(transform, x) {
-  check_transform(transform)
-  if (!is.null(transform) && is_sparse(x)) {
-    abort_arg("transform", "be NULL for a sparse matrix", format(transform))
-  }
-  transform
-}
-
-# ---- data in core units -------------------------------------------------
-
-# What the core needs besides x: `mu`, and `unit` = 1 / (scale u), where u is a
-# power of two near the largest deviation, so that no square over- or
-# underflows and the change of units is exact. log_unit: what one complete
-# observation's log density gains by it. `rows`: of all, where not NULL.
-prepare_data <- function(x, center, scale, name = "`x`", rows = NULL) {
-  p <- ncol(x)
-  n <- if (is.null(rows)) nrow(x) else length(rows)
-  columns <- summarise_columns(x, rows = rows)
-  never <- which(columns$count == 0)
-  if (length(never)) {
-    abort(name, " must have at least one observed cell in every column; ",
-          paste(vapply(utils::head(never, 5), column_label, "", x = x),
-                collapse = ", "),
-          if (length(never) > 1) " have none." else " has none.", class = "elbo_empty_column")
-  }
-  mu <- if (is.numeric(center)) as.double(center) else
-    if (center) columns$mean else double(p)
-  reach <- pmax(abs(columns$high - mu), abs(columns$low - mu))
-  sd <- column_scale(x, mu, columns, reach, scale, rows)
-  spread <- max(reach / sd)
-  if (spread > 1e152 || (spread > 0 && spread < 1e-152)) {
-    abort_arg("x", "hold values whose variance a double can hold; rescale it",
-              paste("deviations of", format(spread, digits = 2)))
-  }
-  u <- if (spread > 0) 2^floor(log2(spread)) else 1
-  list(x = x, n = n, p = p, mu = mu, sd = sd, u = u, unit = 1 / (sd * u),
-       count = columns$count, missing = any(columns$count < n),
-       centred = isTRUE(center), scaled = !isFALSE(scale),
-       estimated_scale = isTRUE(scale))
-}
-
-column_scale <- function(x, mu, columns, reach, scale, rows) {
-  if (is.numeric(scale)) return(as.double(scale))
-  if (!scale) return(rep(1, ncol(x)))
-  constant <- which(reach == 0)
-  if (length(constant)) {
-    abort("`scale` must be FALSE, or leave out constant columns: ",
-          column_label(x, constant[1]), " has no variance.")
-  }
-  near <- 2^floor(log2(reach))          # squares of x / near cannot overflow
-  near * sqrt(column_squares(x, mu, 1 / near, rows) / columns$count)
-}
-
 # ---- closed form --------------------------------------------------------
 
 solve_closed_form <- function(data, k, sigma2) {
@@ -300,25 +175,6 @@ solve_closed_form <- function(data, k, sigma2) {
   solution$history <- data.frame(iteration = 0L, loglik = solution$loglik,
                                  sigma2 = solution$sigma2)
   c(solution, list(route = eigen$route, converged = TRUE, iterations = 0L))
-}
-
-# E(z | x) from the projections x'u_j: with W = U (Lambda - sigma2)^(1/2), the
-# matrix M is Lambda, and E z_j = (lambda_j - sigma2)^(1/2) / lambda_j x'u_j.
-scores_along <- function(eigen, solution) {
-  j <- seq_len(ncol(solution$w))
-  used <- j <= solution$used
-  value <- ifelse(used, eigen$values[j], 1)
-  weight <- ifelse(used, sqrt(pmax(value - solution$sigma2, 0)) / value, 0)
-  scores <- matrix(0, nrow(eigen$projections), length(j))
-  known <- seq_len(ncol(eigen$projections))
-  scores[, known] <- eigen$projections * rep(weight[known], each = nrow(scores))
-  scores
-}
-
-# Loadings, noise variance and mean log-likelihood from k eigenpairs.
-solve_ppca <- function(eigen, k, sigma2, u) {
-  core_ppca(eigen$values[seq_len(k)], eigen$vectors, eigen$trace,
-            if (!is.null(sigma2)) sigma2 / u^2)
 }
 
 # ---- the object ---------------------------------------------------------
@@ -365,16 +221,6 @@ new_ppca <- function(solution, data, asked, control, jacobian, call) {
   )
 }
 
-# Log density in core units to that of the data: the sum of log(unit) over
-# observed cells.
-log_units <- function(data) sum(data$count * log(data$unit))
-
-free_parameters <- function(data, k, free_sigma2) {
-  p <- data$p
-  p * data$centred + p * data$estimated_scale + p * k - k * (k - 1) / 2 +
-    free_sigma2
-}
-
 training_scores <- function(solution, data, latent) {
   scores <- if (!is.null(solution$scores)) {
     solution$scores
@@ -383,11 +229,4 @@ training_scores <- function(solution, data, latent) {
   }
   dimnames(scores) <- list(rownames(data$x), latent)
   scores
-}
-
-# E(z | x) = M^-1 W'(x - mu) for complete rows, M = W'W + sigma2 I.
-latent_means <- function(data, w, sigma2) {
-  m <- crossprod(w)
-  diag(m) <- diag(m) + sigma2
-  core_times(data, t(solve(m, t(w))))
 }

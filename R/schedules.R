@@ -78,3 +78,24 @@ schedule_cyclic <- function(epochs, cycles = 4, ramp = 0.5, from = 0.01, to = 1)
   place <- ((seq_len(epochs) - 1) * cycles / epochs) %% 1
   from + (to - from) * pmin(1, place / ramp)
 }
+
+# The value of a schedule: one number a step, of which the last is kept.
+scheduled <- function(values, step) values[min(step, length(values))]
+
+last <- function(x) x[length(x)]
+
+# Epochs before the weight of the KL comes to its last value, for good; and before it is no
+# more below that.
+changing_epochs <- function(beta) max(0L, which(beta != last(beta)))
+
+warmup_epochs <- function(beta) max(0L, which(beta < last(beta)))
+
+# After `made` epochs or rounds, as many as the argument `limit` allowed.
+warn_of_schedule <- function(beta, made, limit = "epochs") {
+  warm <- changing_epochs(beta)
+  warning(sprintf(paste("The final weight of the KL, `beta` = %s, was never reached: the run ended",
+                        "after %d of the %d %s before it. Give `%s` of %d or more, or a shorter",
+                        "schedule."),
+                  format(last(beta)), made, warm, c(epochs = "epochs", maxit = "rounds")[[limit]],
+                  limit, warm + 1L), call. = FALSE)
+}

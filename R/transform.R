@@ -212,9 +212,27 @@ map_columns <- function(x, f) {
   out
 }
 
-# The columns of x in order, as ranges of about `cells` cells each.
-column_blocks <- function(x, cells = 2^20) {
-  width <- max(1, cells %/% max(1, nrow(x)))
-  starts <- seq(1, by = width, length.out = ceiling(ncol(x) / width))
-  lapply(starts, function(start) start:min(start + width - 1, ncol(x)))
+# A transform moves zeros, and a sparse matrix would have to be filled in.
+check_dense_transform <- function(transform, x) {
+  check_transform(transform)
+  if (!is.null(transform) && is_sparse(x)) {
+    abort_arg("transform", "be NULL for a sparse matrix", format(transform))
+  }
+  transform
+}
+
+# The transformed data, and the state of R's generator from which the transform drew:
+# that of `noise`, if it is to draw again what it drew before.
+transform_again <- function(transform, raw, arg, noise = NULL) {
+  state <- seed_state(NULL)$seed
+  if (!is.null(noise)) assign(".Random.seed", noise, envir = globalenv())
+  x <- transform_forward(transform, raw, arg = arg)
+  if (!is.null(noise)) assign(".Random.seed", state, envir = globalenv())
+  list(x = x,
+       noise_seed = if (!is.null(transform)) if (is.null(noise)) state else noise)
+}
+
+to_user <- function(object, y, names = NULL) {
+  dimnames(y) <- list(names, object$features)
+  transform_inverse(object$transform, y)
 }

@@ -78,8 +78,6 @@ method_settings <- function(object, samples = 1L, key = c(0L, 0L)) {
   settings
 }
 
-latent_names <- function(object) paste0("z", seq_len(object$k))
-
 encode_rows <- function(object, rows) {
   out <- core_vae_encode(object$shape, rows$floats, object$theta, method_settings(object))
   names <- list(rownames(rows$raw), latent_names(object))
@@ -95,11 +93,6 @@ decode_latent <- function(object, z, code, variance = FALSE) {
   mean <- t(out$mean) / rep(object$unit, each = nrow(z)) + rep(object$shift, each = nrow(z))
   list(mean = mean,
        variance = if (variance) t(out$variance) / rep(object$unit^2, each = nrow(z)))
-}
-
-to_user <- function(object, y, names = NULL) {
-  dimnames(y) <- list(names, object$features)
-  transform_inverse(object$transform, y)
 }
 
 condition_code <- function(object, condition, n) {
@@ -175,28 +168,6 @@ posterior.vae <- function(object, newdata = NULL, condition = NULL, draws = 0, .
 }
 
 # ---- the ELBO ------------------------------------------------------------
-
-#' @rdname elbo
-#' @param weighted for a [vae()]: `TRUE` for the importance-weighted bound of Burda et al.
-#'   (2016), log 1/samples sum_s p(x, z_s) / q(z_s | x), which lies between the ELBO and
-#'   the log-likelihood and rises with `samples`.
-#' @param condition for a [vae()] with a condition, that of the rows of `newdata`.
-#' @export
-elbo.vae <- function(object, newdata = NULL, samples = 1, by = c("mean", "observation"),
-                     weighted = FALSE, condition = NULL, ...) {
-  check_dots_empty(...)
-  samples <- check_count(samples, "samples")
-  by <- check_choice(by, "by", c("mean", "observation"))
-  weighted <- check_flag(weighted, "weighted")
-  if (is.null(newdata) && is.null(condition) && samples == 1 && by == "mean" && !weighted) {
-    return(unlist(object[c("elbo", "reconstruction", "kl", "log_jacobian")]))
-  }
-  rows <- vae_rows(object, newdata, condition)
-  out <- observe_vae(object, rows, samples)
-  table <- elbo_table(object, rows, out$reconstruction, out$kl, "observation")
-  if (weighted) table$weighted <- out$weighted + table$log_jacobian
-  if (by == "mean") colMeans(table) else table
-}
 
 # Terms of each row on the scale of the (transformed) data. The noise is drawn from R's
 # generator.
@@ -296,136 +267,6 @@ sampled_density <- function(object, rows, samples, batches = 20L) {
   list(value = value, se = sqrt(rowSums(share * excess^2) / (length(sizes) - 1)))
 }
 
-#' @rdname posterior_collapse
-#' @param condition for a [vae()] with a condition, that of the rows of `newdata`.
-#' @param samples for a [vae()], the samples of z for each row from which the distortion is
-#'   estimated; they are drawn from R's generator.
-#' @param encoder_epochs for a [vae()]: 0, or a number of epochs for which a copy of the
-#'   encoder is trained on these rows, with the decoder as it is, to see whether the encoder
-#'   lags.
-#' @export
-posterior_collapse.vae <- function(object, newdata = NULL, eps = 0.01, delta = 0.01,
-                                   condition = NULL, samples = 1, encoder_epochs = 0, ...) {
-  check_dots_empty(...)
-  check_collapse(eps, delta)
-  samples <- check_count(samples, "samples")
-  encoder_epochs <- check_count(encoder_epochs, "encoder_epochs", 0)
-  rows <- vae_rows(object, newdata, condition)
-  q <- encode_rows(object, rows)
-  seen <- errors_of(object, rows, samples)
-  spectrum <- linear_spectrum(object, rows)
-  weighted <- weighted_bound(object, rows)
-  # the numbers that the fit shows, where they are these
-  own <- is.null(newdata) && is.null(condition) && samples == 1 && is.finite(object$elbo)
-  collapse_result(object, list(
-    q = q, own = is.null(newdata) || identical(fingerprints(rows$floats)$x, object$fingerprint$x),
-    terms = unlist((if (own) object else seen)[c("elbo", "reconstruction", "kl")]),
-    eps = eps, delta = delta,
-    values = spectrum$values, trace = spectrum$trace,
-    tuned = tuned_deep(object, seen), linear = deep_yardstick(object), gap = list(total = weighted$above), weighted = weighted,
-    encoder = if (encoder_epochs > 0) trained_encoder(object, rows, encoder_epochs)
-  ))
-}
-
-# Eigenvalues of the covariance of the rows (of the features, scaled as the model scales
-# them), on which the linear theory rests, all that are known: k or more, NA where it says
-# nothing; and their sum, the variance of all features.
-linear_spectrum <- function(object, rows) {
-  columns <- summarise_columns(rows$x)
-  squares <- column_squares(rows$x, columns$mean, object$unit) / columns$count * object$u^2
-  out <- list(values = rep(NA_real_, object$k), trace = sum(squares, na.rm = TRUE))
-  if (object$noise != "shared" || rows$missing || nrow(rows$x) < 2) return(out)
-  data <- prepare_data(rows$x, TRUE, if (is.null(object$scale)) FALSE else unname(object$scale))
-  k <- min(object$k, data$n, data$p)
-  if (data$p <= min(data$n, 5000)) {
-    data$s <- core_covariance(data)
-  }
-  values <- covariance_values(data, k) * data$u^2
-  out$values <- c(values, numeric(max(0, object$k - length(values))))
-  out
-}
-
-#' @rdname tune_sigma2
-#' @param condition for a [vae()] with a condition, that of the rows of `newdata`.
-#' @param samples for a [vae()], the samples of z for each row from which the errors are
-#'   estimated; they are drawn from R's generator.
-#' @export
-tune_sigma2.vae <- function(object, newdata = NULL, condition = NULL, samples = 1, ...) {
-  check_dots_empty(...)
-  samples <- check_count(samples, "samples")
-  if (object$noise == "network") {
-    abort_arg("object", "have a noise variance of its own",
-              "one that the decoder computes from z (`noise = \"network\"`)")
-  }
-  env <- parent.frame()
-  measure <- function(newdata, condition = NULL) {
-    errors_of(object, vae_rows(object, newdata, condition, env), samples)
-  }
-  # with the same draws for the rows that were given and for those trained on
-  both <- same_draws(list(function() measure(newdata, condition),
-                          function() if (!is.null(newdata)) data_if_any(measure(NULL))),
-                     function(f) f())
-  seen <- both[[1]]
-  if (!sum(seen$count)) abort_arg("newdata", "have an observed cell")
-  tuned <- tuned_deep(object, seen)
-  fit <- vae_at_noise(object, tuned$sigma2, if (is.null(newdata)) seen else both[[2]])
-  fit$floored <- tuned$floored
-  new_tuned(tuned$sigma2, seen$elbo + tuned$gain, object, seen$elbo, fit)
-}
-
-# The noise variance that suits rows best, what their ELBO gains by it, and the share of
-# their cells where the least value binds.
-tuned_deep <- function(object, seen) {
-  if (object$noise == "network" || !sum(seen$count)) {
-    return(list(sigma2 = NA_real_, gain = NA_real_, floored = NA_real_))
-  }
-  best <- if (object$noise == "shared") sum(seen$error) / sum(seen$count) else
-    ifelse(seen$count > 0, seen$error / seen$count, unname(object$sigma2))
-  sigma2 <- pmax(best, object$sigma2_min)
-  if (length(sigma2) > 1) names(sigma2) <- object$features
-  floored <- sum(rep_len(best < object$sigma2_min, length(seen$count)) * seen$count) /
-    sum(seen$count)
-  list(sigma2 = sigma2, gain = gain_of_noise(object, sigma2, seen), floored = floored)
-}
-
-# Of rows: squared error expected over q and observed cells of each feature, sums over the
-# rows; and the terms of their ELBO.
-errors_of <- function(object, rows, samples) {
-  out <- observe_vae(object, rows, samples)
-  jacobian <- mean(transform_log_jacobian(object$transform, rows$x))
-  list(error = out$error * object$u^2, count = summarise_columns(rows$x)$count,
-       n = nrow(rows$x), elbo = mean(out$reconstruction - out$kl) + jacobian,
-       reconstruction = mean(out$reconstruction), kl = mean(out$kl),
-       kl_dimensions = out$kl_dimensions, log_jacobian = jacobian)
-}
-
-# What their reconstruction term gains, per row.
-gain_of_noise <- function(object, sigma2, seen) {
-  now <- rep_len(unname(object$sigma2), length(seen$error))
-  new <- rep_len(unname(sigma2), length(seen$error))
-  0.5 * sum(seen$error / now - seen$error / new - seen$count * log(new / now)) / seen$n
-}
-
-# A VAE with another noise variance, and the ELBO that it has of the rows it was trained
-# on: `own`, errors_of() these, or NULL where they are not known.
-vae_at_noise <- function(object, sigma2, own) {
-  object$theta <- set_noise(object, object$theta, sigma2 / object$u^2)
-  object$state$theta <- set_noise(object, object$state$theta, sigma2 / object$u^2)
-  # the best weights so far, and the wait for better ones, were those of other noise
-  object$state <- forget_best(object$state)
-  if (is.null(own)) {
-    object$elbo <- object$reconstruction <- NA_real_
-  } else {
-    gain <- gain_of_noise(object, sigma2, own)
-    object$elbo <- own$elbo + gain
-    object$reconstruction <- own$reconstruction + gain
-    object[c("kl", "log_jacobian")] <- own[c("kl", "log_jacobian")]
-    object$kl_dimensions <- structure(own$kl_dimensions, names = latent_names(object))
-  }
-  object$sigma2 <- sigma2
-  object
-}
-
 # ---- generation ----------------------------------------------------------
 
 #' Generate data from a deep VAE
@@ -464,62 +305,6 @@ simulate.vae <- function(object, nsim = 1, seed = NULL, type = c("ancestral", "m
   z <- matrix(stats::rnorm(nsim * object$k), nsim, object$k)
   y <- deep_given(object, z, code, noise = type == "ancestral")
   structure(to_user(object, y), seed = state$seed)
-}
-
-#' Walk through latent space
-#'
-#' Decodes points on the straight line between two latent positions.
-#'
-#' @param object a fitted [vae()] model.
-#' @param from,to ends of the walk: one row of data, which is encoded to the mean of
-#'   q(z | x), or a latent position, a vector of k numbers. Where k = p a vector is data,
-#'   unless it has the names of the dimensions (`z1`, ...), as rows of
-#'   [predict()][predict.vae] have.
-#' @param steps number of points, both ends included.
-#' @param condition for a model with a condition: one value for all, or one for each
-#'   point; where an end is encoded, that of the first and of the last point.
-#' @return A `steps` x p matrix, the decoder's means on the scale of the data, with the
-#'   latent positions (`steps` x k) as attribute `"latent"`.
-#' @examples
-#' x <- mnist1000$x[1:200, ] / 255
-#' fit <- vae(x, k = 3, encoder = 32, control = train_control(epochs = 5, batch_size = 50))
-#' walk <- interpolate_latent(fit, x[1, ], x[2, ], steps = 7)
-#' plot_images(walk, c(28, 28), ncol = 7)
-#' @export
-interpolate_latent <- function(object, from, to, steps = 10, condition = NULL) {
-  if (!inherits(object, "vae")) abort_arg("object", "be a fitted vae() model", describe(object))
-  steps <- check_count(steps, "steps", 2)
-  condition <- repeat_condition(condition, steps)
-  code <- condition_code(object, condition, steps)
-  ends <- rbind(latent_end(object, from, "from", code[1, , drop = FALSE]),
-                latent_end(object, to, "to", code[steps, , drop = FALSE]))
-  share <- seq(0, 1, length.out = steps)
-  z <- outer(1 - share, ends[1, ]) + outer(share, ends[2, ])
-  colnames(z) <- latent_names(object)
-  structure(to_user(object, decode_latent(object, z, code)$mean), latent = z)
-}
-
-latent_end <- function(object, end, arg, code) {
-  wanted <- sprintf("be one row of data, %d numbers, or a latent position, %d of them",
-                    object$p, object$k)
-  if (is.matrix(end) && nrow(end) == 1 && ncol(end) == object$k) end <- end[1, ]
-  if (is.numeric(end) && is.null(dim(end)) && length(end) == object$k) {
-    named <- setequal(names(end), latent_names(object))
-    if (named) end <- end[latent_names(object)]
-    if (named || object$k != object$p) {
-      if (!all(is.finite(end))) abort_arg(arg, "hold finite numbers")
-      return(as.double(end))
-    }
-  }
-  if (is.numeric(end) && is.null(dim(end))) {
-    if (length(end) != object$p) abort_arg(arg, wanted, describe(end))
-    end <- matrix(end, 1, dimnames = list(NULL, names(end)))
-  }
-  data <- conform(object, end, arg)
-  if (nrow(data$x) != 1) abort_arg(arg, wanted, sprintf("%d rows", nrow(data$x)))
-  data$floats <- vae_floats(data$x, code, NULL, object$shift, object$unit,
-                            unname(object$mean), arg)
-  encode_rows(object, data)$mean[1, ]
 }
 
 # ---- weights -------------------------------------------------------------
@@ -643,70 +428,6 @@ in_data_units <- function(object, l, weights, bias) {
   list(weights = weights, bias = bias)
 }
 
-# ---- update --------------------------------------------------------------
-
-#' Refit a deep VAE, or continue its training
-#'
-#' With `epochs`, training goes on up to that many epochs in all, bit for bit as if it had
-#' never stopped; where `patience` had stopped it, patience begins anew. It goes on with the
-#' settings that the fit had, those that the model chose included: a learning rate or weight of
-#' the KL that fell to its last value stays there. A fit does not keep callbacks: it goes on
-#' without them.
-#' Other arguments change the call, as [stats::update()] does, and fit anew with the settings
-#' as they were given: a number of epochs that was found on rows set aside is found again.
-#' The data, a condition and validation data are those in the fit (`keep_data = TRUE`) or are
-#' looked up under the names used in the call.
-#'
-#' @param object a fitted [vae()] model.
-#' @param ... arguments of [vae()] to change, by name; for a fit by a formula a first one
-#'   without a name is a change of that, such as `~ . - a`.
-#' @param epochs total number of epochs, those already made included.
-#' @return A fitted model.
-#' @examples
-#' x <- mnist1000$x[1:200, ] / 255
-#' fit <- vae(x, k = 3, encoder = 32, epochs = 5, batch_size = 50)
-#' fit <- update(fit, epochs = 8)
-#' fit$iterations
-#' @export
-update.vae <- function(object, ..., epochs = NULL) {
-  changed <- changed_arguments(object, match.call(expand.dots = FALSE)$..., parent.frame())
-  check_limits_once(changed, list(epochs = epochs))
-  goes_on <- !length(changed) && !is.null(epochs)
-  settings <- if (goes_on) object$control else object$given
-  if (!is.null(epochs)) settings$epochs <- check_count(epochs, "epochs")
-  if (goes_on && is_finished(object, settings$epochs)) return(object)
-  control <- structure(settings, class = "train_control")
-  shown <- if (!is.null(epochs)) shown_epochs(object, settings, goes_on)
-  if (goes_on) {
-    if (is_beta_chosen(object)) object$arguments$given$beta <- object$arguments$beta
-    if (isTRUE(object$converged)) object$state$idle <- 0L      # patience begins anew
-    control$resume <- object
-  }
-  refit(as_given(object), changed, vae, control, shown, parent.frame())
-}
-
-# Rate and weight of the KL go on as they ended: the call that makes the fit has the schedules
-# of the epochs that were first asked for.
-shown_epochs <- function(object, settings, goes_on) {
-  asked <- list(epochs = settings$epochs)
-  if (!goes_on) return(shown_settings(object, vae, asked))
-  control <- object$call$control
-  given <- c(names(object$call), if (is_literal_control(control)) names(match.call(
-    train_control, control)) else if (!is.null(control)) names(Filter(length, object$given)))
-  if (!"learning_rate" %in% given) {
-    asked$learning_rate <- call("schedule_cosine", length(settings$learning_rate),
-                                settings$learning_rate[1])
-  }
-  if (!"patience" %in% given) asked$patience <- settings$patience      # that vae() chose
-  c(shown_settings(object, vae, asked), if (is_beta_chosen(object))
-    list(beta = beta_call(length(object$arguments$beta) - 1L)))
-}
-
-# Whether vae() chose the weights of the KL for the number of epochs.
-is_beta_chosen <- function(object) {
-  is.null(object$arguments$given$beta) && object$arguments$start == "linear"
-}
-
 # ---- printing ------------------------------------------------------------
 
 # Training that ends early may do so before `beta` has its last value.
@@ -791,14 +512,6 @@ describe_condition <- function(x) {
          paste(utils::head(levels, 5), collapse = ", "), if (length(levels) > 5) ", ...", ")")
 }
 
-describe_steps <- function(x) {
-  batch <- min(x$n, x$control$batch_size)
-  steps <- x$iterations * ceiling(x$n / batch)
-  sprintf("%d epoch%s%s, %.0f step%s", x$iterations, if (x$iterations == 1) "" else "s",
-          if (batch == x$n) " of the full batch" else sprintf(" of batches of %d", batch),
-          steps, if (steps == 1) "" else "s")
-}
-
 describe_epochs <- function(x) {
   how <- paste0(c(adam = "Adam", sgd = "SGD")[[x$optimizer]], ", ", describe_steps(x))
   if (x$best_epoch != x$iterations) {
@@ -824,12 +537,6 @@ describe_noise <- function(x) {
            sprintf(" (at least %s, which binds in %.3g %% of the cells)",
                    format_range(x$sigma2_min, 3), 100 * x$floored)
          })
-}
-
-# "0.1", or "0.1 to 3" for numbers that differ.
-format_range <- function(x, digits) {
-  ends <- vapply(range(x), format, "", digits = digits)
-  paste(unique(ends), collapse = " to ")
 }
 
 #' Summary of a deep VAE
@@ -867,4 +574,16 @@ print.summary.vae <- function(x, ...) {
   print(signif(utils::head(kl, 10), 3))
   if (length(kl) > 10) cat("... and", length(kl) - 10, "more dimensions\n")
   invisible(x)
+}
+
+# log sum exp of each row of a matrix of finite numbers.
+log_sum_exp <- function(l) {
+  top <- l[cbind(seq_len(nrow(l)), max.col(l, "first"))]
+  top + log(rowSums(exp(l - top)))
+}
+
+# The same for a deep VAE.
+deep_given <- function(object, z, code, noise = FALSE) {
+  x <- decode_latent(object, z, code, noise)
+  if (noise) x$mean + sqrt(x$variance) * stats::rnorm(length(x$mean)) else x$mean
 }

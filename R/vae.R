@@ -469,11 +469,6 @@ fit_vae <- function(raw, asked, condition, validation, control, call, terms) {
   fit
 }
 
-with_kept_data <- function(fit, problem) {
-  fit[names(problem$kept)] <- problem$kept
-  fit
-}
-
 # What training needs: the data as floats, the shape of the model, and the settings.
 vae_problem <- function(raw, asked, condition, validation, control, resume, terms) {
   p <- ncol(raw)
@@ -530,22 +525,6 @@ vae_problem <- function(raw, asked, condition, validation, control, resume, term
   problem
 }
 
-# prepare_data() with u the power of two at or below the root mean square deviation, of all
-# features or, where each has a noise variance of its own, of each: networks see numbers
-# of the order of 1.
-network_units <- function(data, rows, noise) {
-  squares <- column_squares(data$x, data$mu, data$unit, rows)
-  mean_square <- sum(squares) / sum(data$count)
-  if (noise != "shared") {
-    mean_square <- ifelse(squares > 0, squares / data$count, mean_square)
-  }
-  if (all(mean_square == 0)) return(data)
-  factor <- 2^floor(log2(mean_square) / 2)
-  data$u <- data$u * factor
-  data$unit <- data$unit / factor
-  data
-}
-
 # The least noise variance in core units: one number, or one a feature, by default a
 # millionth of its variance, or of the mean variance where it has none.
 least_noise <- function(asked, data, variance, spread) {
@@ -563,351 +542,7 @@ lowers_floor <- function(asked) {
     asked$start == "linear"
 }
 
-# Of rows as vae_floats() makes them.
-fingerprints <- function(floats) {
-  lapply(floats[c("x", "condition")], fingerprint)
-}
-
-# Those of a vector, or of the rows of a matrix or data frame; all where `rows` is NULL.
-some <- function(x, rows) {
-  if (is.null(rows)) x else if (length(dim(x)) == 2) x[rows, , drop = FALSE] else x[rows]
-}
-
-# Rows (all, where NULL) as the C code takes them: floats in core units, p x n.
-vae_floats <- function(x, code, rows, mu, unit, means, arg = "x") {
-  if (is_sparse(x) && !is.null(rows)) return(
-    vae_floats(x[rows, , drop = FALSE], some(code, rows), NULL, mu, unit, means, arg))
-  floats <- core_floats(list(x = x, mu = mu, unit = unit), rows)
-  if (is.null(floats)) {
-    abort_arg(arg, "hold numbers that can be squared in single precision",
-              "a cell 1e18 times as far from the mean as the data trained on")
-  }
-  n <- if (is.null(rows)) nrow(x) else length(rows)
-  missing <- any(summarise_columns(x, rows = rows)$count < n)
-  list(n = n, x = floats, fill = if (missing) as_floats((means - mu) * unit),
-       condition = as_floats(t(some(code, rows))))
-}
-
-# Rows to train on. Pixels that a transform spreads by noise stay pixels: the core gives
-# them new noise in each epoch.
-training_floats <- function(raw, x, code, rows, data, means, transform) {
-  pixels <- fresh_noise(transform, raw)
-  if (is.null(pixels)) return(vae_floats(x, code, rows, data$mu, data$unit, means))
-  floats <- vae_floats(raw, code, rows, numeric(data$p), rep(1, data$p), means)
-  if (!is.null(floats$fill)) floats$fill <- as_floats((means - data$mu) * data$unit)
-  floats$pixels <- c(pixels, list(mu = as_floats(data$mu), unit = as_floats(data$unit)))
-  floats
-}
-
-# Which rows are set aside: a share of them at random, or those of the fit that goes on.
-hold_out <- function(validation, n, before) {
-  if (!is.null(before)) return(list(rows = before, share = length(before) > 0))
-  if (!is_number(validation)) return(list(rows = integer(0), share = FALSE))
-  if (validation < 0 || validation >= 1) {
-    abort_arg("validation", "be a share of the rows from 0 to below 1, or data",
-              describe(validation))
-  }
-  size <- ceiling(validation * n * (1 - 1e-12))
-  if (size > n - 2) abort_arg("validation", "leave 2 rows or more to train on", validation)
-  list(rows = if (size > 0) sort(sample.int(n, size)) else integer(0), share = size > 0)
-}
-
-# list(data, units, jacobian) of the validation rows, or NULL. `noise`: see
-# transform_again().
-validation_data <- function(validation, held, x, given, problem, noise = NULL) {
-  noise_seed <- rows <- NULL
-  if (is_number(validation) && !held$share) return(NULL)
-  if (held$share) {
-    rows <- held$rows
-    code <- given$code
-  } else {
-    if (is.list(validation) && !is.data.frame(validation)) {
-      if (!all(names(validation) %in% c("x", "condition")) || is.null(validation$x)) {
-        abort_arg("validation", "be a share, a matrix or a list of `x` and `condition`",
-                  describe(validation))
-      }
-      condition <- validation$condition
-      validation <- validation$x
-    } else condition <- NULL
-    if (!is_data(validation)) {
-      abort_arg("validation", paste("be a share of the rows, a matrix, a data frame, a sparse",
-                                    "Matrix, or a list of `x` and `condition`"),
-                describe(validation))
-    }
-    new <- conform(problem[c("features", "p", "terms")], validation, "validation")
-    if (nrow(new$x) < 1) abort_arg("validation", "have at least 1 row", 0)
-    shown <- transform_again(problem$asked$transform, new$x, "validation", noise)
-    x <- shown$x
-    noise_seed <- shown$noise_seed
-    if (is.null(problem$condition) && !is.null(condition)) {
-      abort_arg("validation$condition", "be left out: the model has none")
-    }
-    code <- encode_condition(condition, nrow(x), problem$condition,
-                             "validation$condition")$code
-  }
-  list(data = vae_floats(x, code, rows, problem$mu, problem$unit, problem$means,
-                         "validation"),
-       linear = function(linear) {
-         linear_validation(linear, some(x, rows), problem$mu,
-                           some(transform_log_jacobian(problem$asked$transform, x), rows))
-       },
-       count = summarise_columns(x, rows = rows)$count,
-       noise_seed = noise_seed, units = some(row_units(x, problem$unit), rows),
-       jacobian = some(transform_log_jacobian(problem$asked$transform, x), rows))
-}
-
-# What the units add to the log density of each row: log unit of its observed cells.
-row_units <- function(x, unit) {
-  log_unit <- log(unit)
-  if (all(summarise_columns(x)$count == nrow(x))) return(rep(sum(log_unit), nrow(x)))
-  if (is_sparse(x)) {
-    gone <- which(is.na(x@x))
-    column <- rep(seq_len(ncol(x)), diff(x@p))[gone]
-    lost <- tapply(log_unit[column], factor(x@i[gone] + 1L, seq_len(nrow(x))), sum)
-    lost[is.na(lost)] <- 0
-    return(sum(log_unit) - as.vector(lost))
-  }
-  total <- numeric(nrow(x))
-  for (cols in column_blocks(x)) {
-    total <- total + drop((!is.na(x[, cols, drop = FALSE])) %*% log_unit[cols])
-  }
-  total
-}
-
-# A fit goes on with the data that it was made of.
-check_same_data <- function(problem, resume) {
-  if (is.null(resume)) return()
-  if (problem$n != resume$n || problem$p != resume$p) {
-    abort_arg("x", sprintf("be the %d x %d data that the model was fitted to",
-                           resume$n + length(resume$held_out), resume$p),
-              sprintf("%d x %d ones", problem$n + length(problem$held_out), problem$p))
-  }
-  # the fingerprint is that of (x - mu) unit
-  same <- function(a, b) isTRUE(all.equal(unname(a), unname(b), tolerance = 1e-10))
-  same_units <- same(problem$mu, resume$shift) && same(problem$unit, resume$unit) &&
-    same(problem$means, resume$mean)
-  for (arg in c("x", "condition")) {
-    if (!identical(problem$fingerprint[[arg]], resume$fingerprint[[arg]]) ||
-        arg == "x" && !same_units) {
-      abort_arg(arg, "be the data that the model was fitted to", "others of the same size")
-    }
-  }
-}
-
-# ---- conditions ----------------------------------------------------------
-
-# A condition as numbers (n x c), with what is needed to do the same to another: `spec`,
-# given where the condition has to be of that kind.
-encode_condition <- function(condition, n, spec = NULL, arg = "condition") {
-  if (is.null(condition) && is.null(spec)) return(list(code = matrix(0, n, 0)))
-  if (is.null(condition)) {
-    abort_arg(arg, "be given: the model has one", "NULL")
-  }
-  if (is.character(condition)) {
-    condition <- if (is.null(spec$levels)) factor(condition) else
-      given_levels(condition, spec, arg)
-  }
-  code <- if (is.factor(condition)) factor_code(condition, spec, arg) else
-    number_code(condition, arg)
-  if (nrow(code) != n) {
-    abort_arg(arg, sprintf("have a value for each of the %d rows", n), nrow(code))
-  }
-  if (!ncol(code)) {
-    if (is.factor(condition)) abort_arg(arg, "have levels", "a factor without any")
-    abort_arg(arg, "have at least 1 column", 0)
-  }
-  if (anyNA(code) || any(abs(code) > 1e18)) {
-    abort_arg(arg, "have finite numbers of the order of 1 and no missing values")
-  }
-  found <- list(levels = if (is.factor(condition)) levels(condition),
-                names = colnames(code), columns = ncol(code))
-  if (is.null(spec)) return(list(code = code, spec = found))
-  if (is.null(spec$levels) != is.null(found$levels) || spec$columns != found$columns) {
-    abort_arg(arg, paste("be", if (is.null(spec$levels))
-      sprintf("numbers with %d columns", spec$columns) else "a factor",
-      "as the model was fitted with"), describe(condition))
-  }
-  list(code = named_columns(code, spec, arg), spec = spec)
-}
-
-# The condition is not scaled as x is.
-warn_of_large <- function(given) {
-  largest <- max(abs(given$code), 0)
-  if (largest > 100) {
-    warning("`condition` holds numbers as large as ", format(largest, digits = 3), ". Networks ",
-            "learn from numbers of the order of 1: scale it, or give a factor.", call. = FALSE)
-  }
-}
-
-# One value for all n.
-repeat_condition <- function(condition, n) {
-  one <- (is.atomic(condition) || is.data.frame(condition)) && NROW(condition) == 1
-  if (one) some(condition, rep(1, n)) else condition
-}
-
-# Columns by their names, where they have any.
-named_columns <- function(code, spec, arg) {
-  names <- colnames(code)
-  if (is.null(names) || is.null(spec$names) || identical(names, spec$names)) return(code)
-  if (anyDuplicated(names) || !setequal(names, spec$names)) {
-    abort_arg(arg, paste("have the columns", paste(dQuote(spec$names, FALSE), collapse = ", ")),
-              paste(dQuote(names, FALSE), collapse = ", "))
-  }
-  code[, spec$names, drop = FALSE]
-}
-
-given_levels <- function(condition, spec, arg) {
-  unknown <- setdiff(condition, spec$levels)
-  if (length(unknown)) {
-    abort_arg(arg, paste("have the values", paste(dQuote(spec$levels, FALSE),
-                                                  collapse = ", ")),
-              if (is.na(unknown[1])) "NA" else dQuote(unknown[1], FALSE))
-  }
-  factor(condition, spec$levels)
-}
-
-# One column of zeros and ones for each level.
-factor_code <- function(condition, spec, arg) {
-  if (!is.null(spec$levels)) {
-    condition <- given_levels(as.character(condition), spec, arg)
-  }
-  code <- matrix(0, length(condition), nlevels(condition),
-                 dimnames = list(NULL, levels(condition)))
-  code[cbind(seq_along(condition), as.integer(condition))] <- 1
-  code[is.na(condition), ] <- NA
-  code
-}
-
-number_code <- function(condition, arg) {
-  if (is.data.frame(condition)) condition <- as_data_matrix(condition, arg)
-  ok <- (is.numeric(condition) || is.logical(condition)) && !is.object(condition)
-  if (!ok) {
-    abort_arg(arg, "be a factor, characters, or a numeric vector, matrix or data frame",
-              describe(condition))
-  }
-  if (is.null(dim(condition))) condition <- matrix(condition)
-  storage.mode(condition) <- "double"
-  condition
-}
-
 # ---- start and end -------------------------------------------------------
-
-start_vae <- function(problem) {
-  asked <- problem$asked
-  linear <- problem$linear$solution
-  sigma2 <- if (!is.null(asked$sigma2)) asked$sigma2 / problem$u^2 else
-    if (!asked$learn_sigma2) 1 / problem$u^2 else
-      if (is.null(linear)) problem$spread else linear$sigma2
-  sigma2 <- pmax(sigma2, problem$floor)
-  theta <- vae_initial(problem$layout, log(sigma2), if (asked$start == "linear") linear)
-  theta <- as_floats(theta)
-  none <- raw(length(theta))
-  list(theta = theta, m = none, v = if (asked$optimizer == "adam") none else raw(0),
-       steps = 0, epoch = 0L, key = sample.int(.Machine$integer.max, 2L), best = NULL,
-       peak = NULL, idle = 0L)
-}
-
-# Steps over which the learning rate rises to its value: Adam's first steps have the size
-# of the rate whatever the gradient, and would undo a good start.
-WARM_STEPS <- 100
-
-# The settings of src/r_vae.c.
-vae_settings <- function(asked, control, noise, key, epoch = 1L, samples = control$samples,
-                         batch = control$batch_size) {
-  list(beta = scheduled(asked$beta, epoch), free_bits = asked$free_bits,
-       floor = log(noise$floor), square = noise$square, samples = as.integer(samples),
-       batch = as.integer(batch), key = key, threads = 0L,
-       optimiser = match(asked$optimizer, c("adam", "sgd")) - 1L,
-       learning_rate = scheduled(control$learning_rate, epoch),
-       momentum = control$momentum, clip = control$clip,
-       weight_decay = control$weight_decay, follow = 0, noise_rate = control$sigma2_rate,
-       warm = WARM_STEPS)
-}
-
-# Of the noise variances, one number or one a feature: the least, in core units, and the
-# square of the units relative to the largest unit, in which their mean is taken.
-noise_scale <- function(floor, u) list(floor = floor, square = (u / max(u))^2)
-
-# Batches in which data are evaluated, and samples with them.
-evaluation_batch <- function(samples) max(1L, 512L %/% samples)
-
-# Terms of the ELBO of data (core floats), one row each, as the model with weights theta
-# has them.
-evaluate_vae <- function(problem, theta, data, key, samples = 1L) {
-  settings <- vae_settings(problem$asked, problem$control,
-                           noise_scale(problem$floor, problem$u), key, samples = samples,
-                           batch = evaluation_batch(samples))
-  core_vae_evaluate(problem$shape, data, theta, settings)
-}
-
-# The noise variance of weights theta, one number or one a feature.
-noise_of <- function(problem, theta, mean_s2) {
-  if (problem$asked$noise == "network") return(mean_s2 * max(problem$u)^2)
-  log_s2 <- from_floats(theta[noise_bytes(problem$layout)])
-  pmax(exp(log_s2), problem$floor) * problem$u^2
-}
-
-# Where the log of the noise variance is in the weights as raw floats.
-noise_bytes <- function(layout) {
-  l <- layout[layout$name == "log_sigma2", ]
-  4 * l$offset + seq_len(4 * l$size)
-}
-
-# Weights theta (raw floats) with another noise variance, likewise in core units.
-set_noise <- function(object, theta, s2) {
-  theta[noise_bytes(object$layout)] <- as_floats(log(unname(s2)))
-  theta
-}
-
-# The fit as it is after an epoch, with the terms that the epoch met.
-new_vae <- function(problem, run) {
-  state <- run$state
-  asked <- problem$asked
-  theta <- if (is.null(run$theta)) state$theta else run$theta
-  latent <- paste0("z", seq_len(asked$k))
-  terms <- run$terms
-  sigma2 <- noise_of(problem, theta, terms$s2)
-  if (!asked$learn_sigma2 && asked$noise != "network") {
-    sigma2 <- rep_len(if (is.null(asked$sigma2)) 1 else asked$sigma2, length(sigma2))
-  }
-  structure(
-    list(
-      call = problem$call,
-      elbo = terms$reconstruction - terms$kl + terms$jacobian,
-      reconstruction = terms$reconstruction, kl = terms$kl,
-      log_jacobian = terms$jacobian,
-      kl_dimensions = if (!is.null(terms$kl_dimensions))
-        structure(terms$kl_dimensions, names = latent),
-      sigma2 = if (length(sigma2) > 1) structure(sigma2, names = problem$features) else
-        sigma2,
-      sigma2_min = problem$floor * problem$u^2, linear = problem$linear[SHOWN_OF_LINEAR],
-      floored = terms$floored,
-      beta = if (run$best_epoch == 0) last(asked$beta) else scheduled(asked$beta, run$best_epoch),
-      mean = structure(problem$means, names = problem$features),
-      history = run$history, iterations = state$epoch, best_epoch = run$best_epoch,
-      converged = run$converged, stopped = run$outcome,
-      search = if (is.list(problem$control$search)) problem$control$search,
-      n = problem$n, p = problem$p, k = asked$k, observed = sum(problem$count),
-      df = df_vae(problem), noise = asked$noise, fixed = !asked$learn_sigma2,
-      optimizer = asked$optimizer, shape = problem$shape, layout = problem$layout,
-      theta = theta, state = state,
-      shift = problem$mu, unit = problem$unit, u = problem$u,
-      scale = if (problem$scaled) structure(problem$sd, names = problem$features),
-      transform = asked$transform, features = problem$features, terms = problem$terms,
-      condition = problem$condition, held_out = problem$held_out,
-      arguments = asked,
-      control = kept_settings(problem$control), given = kept_settings(problem$given),
-      noise_seed = problem$noise_seed,
-      validation_seed = problem$validation$noise_seed, fingerprint = problem$fingerprint
-    ),
-    class = "vae"
-  )
-}
-
-# Settings that a fit keeps.
-kept_settings <- function(control) {
-  unclass(control)[setdiff(names(control), c("resume", "callback", "shown", "search", "asked"))]
-}
 
 # The noise variance that suits the validation rows best: their mean squared error. NULL
 # where there are none or where it is the decoder's.
@@ -919,18 +554,6 @@ validation_noise <- function(problem, fit) {
   error <- out$error * problem$u^2
   if (fit$noise == "shared") return(sum(error) / sum(held$count))
   structure(ifelse(held$count > 0, error / held$count, NA), names = problem$features)
-}
-
-# The log-Jacobian per observation: of the noise that the terms met, where it is new.
-jacobian_of <- function(problem, terms) {
-  if (is.null(problem$data$pixels)) problem$jacobian else terms$jacobian
-}
-
-# Parameters that were trained, and scales that were estimated.
-df_vae <- function(problem) {
-  layout <- problem$layout
-  sum(layout$size) + isTRUE(problem$asked$scale) * problem$p -
-    (!problem$asked$learn_sigma2) * layout$size[layout$name == "log_sigma2"]
 }
 
 # The fit with the terms that its weights have on all rows.
@@ -963,12 +586,159 @@ warn_of_warmup <- function(fit) {
   warn_of_schedule(beta, fit$iterations)
 }
 
-# After `made` epochs or rounds, as many as the argument `limit` allowed.
-warn_of_schedule <- function(beta, made, limit = "epochs") {
-  warm <- changing_epochs(beta)
-  warning(sprintf(paste("The final weight of the KL, `beta` = %s, was never reached: the run ended",
-                        "after %d of the %d %s before it. Give `%s` of %d or more, or a shorter",
-                        "schedule."),
-                  format(last(beta)), made, warm, c(epochs = "epochs", maxit = "rounds")[[limit]],
-                  limit, warm + 1L), call. = FALSE)
+# ---- update and resume ---------------------------------------------------
+
+#' Refit a deep VAE, or continue its training
+#'
+#' With `epochs`, training goes on up to that many epochs in all, bit for bit as if it had
+#' never stopped; where `patience` had stopped it, patience begins anew. It goes on with the
+#' settings that the fit had, those that the model chose included: a learning rate or weight of
+#' the KL that fell to its last value stays there. A fit does not keep callbacks: it goes on
+#' without them.
+#' Other arguments change the call, as [stats::update()] does, and fit anew with the settings
+#' as they were given: a number of epochs that was found on rows set aside is found again.
+#' The data, a condition and validation data are those in the fit (`keep_data = TRUE`) or are
+#' looked up under the names used in the call.
+#'
+#' @param object a fitted [vae()] model.
+#' @param ... arguments of [vae()] to change, by name; for a fit by a formula a first one
+#'   without a name is a change of that, such as `~ . - a`.
+#' @param epochs total number of epochs, those already made included.
+#' @return A fitted model.
+#' @examples
+#' x <- mnist1000$x[1:200, ] / 255
+#' fit <- vae(x, k = 3, encoder = 32, epochs = 5, batch_size = 50)
+#' fit <- update(fit, epochs = 8)
+#' fit$iterations
+#' @export
+update.vae <- function(object, ..., epochs = NULL) {
+  changed <- changed_arguments(object, match.call(expand.dots = FALSE)$..., parent.frame())
+  check_limits_once(changed, list(epochs = epochs))
+  goes_on <- !length(changed) && !is.null(epochs)
+  settings <- if (goes_on) object$control else object$given
+  if (!is.null(epochs)) settings$epochs <- check_count(epochs, "epochs")
+  if (goes_on && is_finished(object, settings$epochs)) return(object)
+  control <- structure(settings, class = "train_control")
+  shown <- if (!is.null(epochs)) shown_epochs(object, settings, goes_on)
+  if (goes_on) {
+    if (is_beta_chosen(object)) object$arguments$given$beta <- object$arguments$beta
+    if (isTRUE(object$converged)) object$state$idle <- 0L      # patience begins anew
+    control$resume <- object
+  }
+  refit(as_given(object), changed, vae, control, shown, parent.frame())
+}
+
+# Rate and weight of the KL go on as they ended: the call that makes the fit has the schedules
+# of the epochs that were first asked for.
+shown_epochs <- function(object, settings, goes_on) {
+  asked <- list(epochs = settings$epochs)
+  if (!goes_on) return(shown_settings(object, vae, asked))
+  control <- object$call$control
+  given <- c(names(object$call), if (is_literal_control(control)) names(match.call(
+    train_control, control)) else if (!is.null(control)) names(Filter(length, object$given)))
+  if (!"learning_rate" %in% given) {
+    asked$learning_rate <- call("schedule_cosine", length(settings$learning_rate),
+                                settings$learning_rate[1])
+  }
+  if (!"patience" %in% given) asked$patience <- settings$patience      # that vae() chose
+  c(shown_settings(object, vae, asked), if (is_beta_chosen(object))
+    list(beta = beta_call(length(object$arguments$beta) - 1L)))
+}
+
+# Whether vae() chose the weights of the KL for the number of epochs.
+is_beta_chosen <- function(object) {
+  is.null(object$arguments$given$beta) && object$arguments$start == "linear"
+}
+
+# vae(resume = ): `call` is the user's, `values` those of its other arguments.
+resume_vae <- function(path, call, values, control, direct, env) {
+  fit <- read_checkpoint(path)
+  check_same_model(fit, values)
+  settings <- fit$control
+  if (!is.null(control)) {
+    free <- c("patience", "checkpoint", "every", "threads", "callback", "progress")
+    settings[free] <- unclass(control)[free]
+  }
+  check_same_steps(fit, direct)
+  epochs <- if (is.null(direct$epochs)) control$epochs else direct$epochs
+  if (!is.null(epochs)) settings$epochs <- check_count(epochs, "epochs")
+  formula <- if ("x" %in% names(values)) inherits(values$x, "formula") else
+    !is.null(fit$terms)
+  if (!is.null(values$data) && !formula) {
+    abort_arg("data", "be NULL where `x` is not a formula", describe(values$data))
+  }
+  given <- names(values)[!vapply(values, is.null, NA)]
+  changed <- as.list(call)[intersect(given, c("x", "condition", "validation", "data"))]
+  settled <- isTRUE(fit$converged) && identical(settings$patience, fit$control$patience)
+  finished <- is_finished(fit, if (settled) 0 else settings$epochs)
+  if (finished && length(changed) == 0) return(fit)      # else the data are compared first
+  settings <- structure(settings, class = "train_control")
+  settings$resume <- fit
+  shown <- if (!is.null(epochs)) shown_epochs(fit, settings, TRUE)
+  refit(as_given(fit), changed, vae, settings, shown, env)
+}
+
+# Whether all epochs were made, and the ELBO at the end computed.
+is_finished <- function(fit, epochs) {
+  fit$iterations >= epochs && !is.null(fit$kl_dimensions)
+}
+
+# The fit with its arguments as the user gave them: of some the fit has what they led to.
+as_given <- function(fit) {
+  chosen <- c("encoder", "decoder", "sigma2_update", "beta", "given")
+  fit$arguments <- c(fit$arguments[setdiff(names(fit$arguments), chosen)],
+                     fit$arguments$given)
+  if (!is.null(fit$kept_condition)) fit$arguments$condition <- fit$kept_condition
+  if (!is.null(fit$kept_validation)) fit$arguments$validation <- fit$kept_validation
+  if (!is.null(fit$x) && !is.null(fit$terms)) attr(fit$x, "elbo_terms") <- fit$terms
+  fit
+}
+
+# Arguments that are given along with a checkpoint must be those that it was made with.
+check_same_model <- function(fit, given) {
+  fixed <- c(names(fit$arguments), "activation")
+  if ("validation" %in% names(given) && is.null(given$validation)) given$validation <- 0
+  if (!is_number(given$validation)) fixed <- setdiff(fixed, "validation")     # data may change
+  for (name in intersect(names(given), fixed)) {
+    if (!same_argument(name, given[[name]], fit, given)) {
+      abort_arg(name, "be what the checkpoint was made with, or be left out")
+    }
+  }
+}
+
+# So must the batches and the rate.
+check_same_steps <- function(fit, given) {
+  if (!is.null(given$batch_size)) given$batch_size <- min(given$batch_size, fit$n)
+  for (name in c("batch_size", "learning_rate")) {
+    if (!is.null(given[[name]]) && !isTRUE(all.equal(given[[name]], fit$control[[name]]))) {
+      abort_arg(name, "be what the checkpoint was made with, or be left out")
+    }
+  }
+}
+
+same_argument <- function(name, value, fit, given) {
+  made <- fit$arguments[[name]]
+  if (name == "beta" && is.null(value)) return(is.null(fit$arguments$given$beta))
+  if (name == "activation") {
+    if (any(c("encoder", "decoder") %in% names(given))) return(TRUE)    # it is in those
+    used <- c(layer_activations(fit$arguments$encoder),
+              layer_activations(fit$arguments$decoder))
+    return(all(ACTIVATIONS[used + 1L] == check_choice(value, name, ACTIVATIONS)))
+  }
+  if (name %in% c("encoder", "decoder")) {
+    layers <- check_layers(value, name, if (is.null(given$activation)) "relu" else
+      given$activation)
+    # a width says nothing of the activation
+    silent <- is.numeric(value) && is.null(given$activation)
+    return(if (silent) identical(layer_units(layers), layer_units(made)) else
+      identical(layers, made))
+  }
+  if (name == "k") value <- check_count(value, "k", 1, 2^24)
+  if (is.character(made) && is.character(value) && length(value) == 1) {
+    value <- if (isTRUE(startsWith(made, value))) made else value
+  }
+  if (!is.null(names(made)) && setequal(names(value), names(made))) value <- value[names(made)]
+  if (is.numeric(made) && is.numeric(value)) return(isTRUE(all.equal(
+    as.double(made), as.double(value), tolerance = 0)))
+  identical(value, made)
 }
