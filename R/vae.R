@@ -402,8 +402,8 @@ fewest_epochs <- function(scores, good) {
 
 # By default in closed form from the linear solution, and by gradient from a random start:
 # there the errors of the first steps are those of a network that knows nothing, sigma2
-# would follow them, and most dimensions would collapse at once (60,000 digits, 40 epochs:
-# 88 % against 42 %).
+# would follow them, and dimensions would collapse (20,000 digits, 60 epochs: the ELBO of other
+# digits is -1120.7 against -1091.2, with 51 active dimensions against 93).
 check_sigma2_update <- function(update, default, asked) {
   update <- check_choice(update, "sigma2_update", c("optimal", "gradient"))
   if (default && asked$start == "random") return("gradient")

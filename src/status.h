@@ -1,5 +1,5 @@
-/* Status codes that every core routine returns; the glue turns them into
- * R errors. */
+/* Status codes that core routines return. The glue passes them on, and checked() in
+ * R/core.R, which lists them in this order, turns them into R errors. */
 #ifndef ELBO_STATUS_H
 #define ELBO_STATUS_H
 
