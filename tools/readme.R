@@ -81,6 +81,32 @@ timings <- function(names = c("ppca", "linear_vae", "engine", "vae")) {
             "the closed form", growth$value[1], "EM with missing cells", growth$value[2]), "",
     "![Seconds over n, p and k, on logarithmic axes.](bench/results/ppca-scaling.png)")
 }
+# Five rows of the stored Table 1, means over seeds.
+table1 <- function() {
+  path <- file.path("inst/extdata/results", "table1.csv")
+  d <- utils::read.csv(path)
+  rows <- c("learned 1", "learned 10", "fixed 1", "fixed 10", "defaults default")
+  of <- factor(paste(d$kind, d$sigma2), rows)
+  measures <- c("elbo", "collapsed", "kl", "final_sigma2")
+  paper <- c("paper_elbo", "paper_collapsed", "paper_kl", "paper_final_sigma2")
+  cell <- function(value, digits) {
+    out <- sprintf("%.*f", digits, value)
+    ifelse(is.na(value), "", out)
+  }
+  lines <- vapply(levels(of)[table(of) > 0], function(row) {
+    at <- d[which(of == row), ]
+    digits <- c(1L, 1L, 1L, 3L)
+    value <- cell(colMeans(at[measures]), digits)
+    beside <- cell(colMeans(at[paper]), digits)
+    both <- paste0(value, ifelse(nzchar(beside), paste0(" (", beside, ")"), ""))
+    if (startsWith(row, "fixed")) both[4] <- "fixed"
+    name <- sub("learned", "learned from", sub("defaults default", "defaults", row))
+    paste0("| ", paste(c(name, both, nrow(at)), collapse = " | "), " |")
+  }, "")
+  c("| sigma2 | ELBO | collapsed, % | KL | sigma2 at the end | seeds |",
+    "|---|---|---|---|---|---|", unname(lines))
+}
+if (file.exists("inst/extdata/results/table1.csv")) readme <- fill(readme, "table1", table1())
 if (file.exists("bench/results/ppca.csv")) readme <- fill(readme, "bench", timings())
 
 writeLines(enc2utf8(readme), "README.md", useBytes = TRUE)
