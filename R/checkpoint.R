@@ -34,8 +34,9 @@ replace_file <- function(path, fit) {
   NULL
 }
 
-# The fit in a checkpoint file.
-read_checkpoint <- function(path) {
+# The fit in a checkpoint file, one for which `is_whole` is TRUE: bytes that write_checkpoint()
+# wrote are a fit, but others that end in the mark may not be.
+read_checkpoint <- function(path, is_whole) {
   check_string(path, "resume")
   if (!file.exists(path) || dir.exists(path)) {
     abort_arg("resume", "name a file that exists", dQuote(path, FALSE))
@@ -55,17 +56,6 @@ read_checkpoint <- function(path) {
   bytes <- all[seq_len(size)]
   end <- c(fingerprint(bytes), CHECKPOINT)
   if (!identical(utils::tail(all, length(end)), end)) damaged()
-  check_checkpoint(tryCatch(unserialize(bytes), error = damaged), damaged)
-}
-
-# Bytes that write_checkpoint() wrote are a fit; others that end in the mark may not be.
-check_checkpoint <- function(fit, damaged) {
-  whole <- inherits(fit, "vae") && is.list(fit) && is.list(fit$shape) &&
-    is.list(fit$state) && is.raw(fit$theta) && is.list(fit$control) &&
-    (is.null(fit$history) || is.data.frame(fit$history))
-  size <- if (whole) tryCatch(core_vae_size(fit$shape), error = function(e) NULL)
-  whole <- !is.null(size) && length(fit$theta) == 4 * size &&
-    length(fit$state$theta) == 4 * size && length(fit$state$m) == 4 * size
-  if (!whole) damaged()
-  fit
+  fit <- tryCatch(unserialize(bytes), error = damaged)
+  if (is_whole(fit)) fit else damaged()
 }

@@ -161,8 +161,9 @@ core_floats <- function(data, rows = NULL) {
 # A fingerprint, 8 bytes, of a raw vector.
 fingerprint <- function(x) .Call(C_fingerprint, x)
 
-# How many parameters a model of this shape has.
-core_vae_size <- function(shape) .Call(C_vae_size, shape)
+# The tensors of theta in their order, a column each: part of the model, outputs, inputs,
+# whether there are biases, activation, and where it begins (from 0).
+core_vae_layout <- function(shape) .Call(C_vae_layout, shape)
 
 # An epoch of training: the new state, the terms that its steps met; and where these were not
 # finite `failed`, with the step.

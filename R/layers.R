@@ -80,42 +80,26 @@ vae_shape <- function(p, k, c, asked) {
        linear = asked$start == "linear")
 }
 
+# Parts of the model, in the order of their numbers in src/r_vae.c.
+TENSORS <- c("encoder", "mean", "mean_linear", "log_variance", "decoder", "output",
+             "output_linear", "log_sigma2")
+
 # The tensors of theta in their order (src/vae.h): a row for each layer or vector, with
-# its name, sizes, whether it has biases, where it begins (from 0) and the activation that
-# it feeds. A vector has 0 inputs.
+# its name, sizes, whether it has biases, the activation that it feeds, where it begins (from
+# 0) and how many numbers it has. A vector has 0 inputs.
 vae_layout <- function(shape) {
-  chain <- function(name, widths, activations, inputs) {
-    if (!length(widths)) return(NULL)
-    data.frame(name = paste0(name, seq_along(widths)), out = widths,
-               into = c(inputs, widths[-length(widths)]), biased = TRUE,
-               activation = ACTIVATIONS[activations + 1L])
+  tensors <- core_vae_layout(shape)
+  name <- TENSORS[tensors[1, ] + 1]
+  for (hidden in c("encoder", "decoder")) {
+    at <- which(name == hidden)
+    name[at] <- paste0(hidden, seq_along(at))
   }
-  one <- function(name, out, into, biased = into > 0) {
-    data.frame(name = name, out = out, into = into, biased = biased,
-               activation = "identity")
-  }
-  # from the input straight to a head, beside hidden layers
-  map <- function(name, out, into, widths) {
-    if (shape$linear && length(widths)) one(name, out, into, FALSE)
-  }
-  top <- function(widths, inputs) if (length(widths)) widths[length(widths)] else inputs
-  encoded <- top(shape$encoder, shape$p + shape$c)
-  decoded <- top(shape$decoder, shape$k + shape$c)
-  layout <- rbind(
-    chain("encoder", shape$encoder, shape$encoder_activation, shape$p + shape$c),
-    one("mean", shape$k, encoded),
-    map("mean_linear", shape$k, shape$p + shape$c, shape$encoder),
-    one("log_variance", shape$k, if (shape$shared_d) 0 else encoded),
-    chain("decoder", shape$decoder, shape$decoder_activation, shape$k + shape$c),
-    one("output", shape$p, decoded),
-    map("output_linear", shape$p, shape$k + shape$c, shape$decoder),
-    one("log_sigma2", if (shape$noise == 0) 1 else shape$p,
-        if (shape$noise == 2) decoded else 0)
-  )
-  size <- layout$out * ifelse(layout$into > 0, layout$into + layout$biased, 1)
-  layout$offset <- cumsum(c(0, size[-length(size)]))
-  layout$size <- size
-  layout
+  out <- tensors[2, ]
+  into <- tensors[3, ]
+  biased <- tensors[4, ] == 1
+  data.frame(name = name, out = out, into = into, biased = biased,
+             activation = ACTIVATIONS[tensors[5, ] + 1], offset = tensors[6, ],
+             size = out * ifelse(into > 0, into + biased, 1))
 }
 
 # From a variance of 1, that of the prior, z says so little of x at first that the decoder

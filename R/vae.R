@@ -652,7 +652,7 @@ is_beta_chosen <- function(object) {
 
 # vae(resume = ): `call` is the user's, `values` those of its other arguments.
 resume_vae <- function(path, call, values, control, direct, env) {
-  fit <- read_checkpoint(path)
+  fit <- read_checkpoint(path, is_whole_vae)
   check_same_model(fit, values)
   settings <- fit$control
   if (!is.null(control)) {
@@ -676,6 +676,16 @@ resume_vae <- function(path, call, values, control, direct, env) {
   settings$resume <- fit
   shown <- if (!is.null(epochs)) shown_epochs(fit, settings, TRUE)
   refit(as_given(fit), changed, vae, settings, shown, env)
+}
+
+# Whether an object can be a fit whose training goes on.
+is_whole_vae <- function(fit) {
+  whole <- inherits(fit, "vae") && is.list(fit) && is.list(fit$shape) &&
+    is.list(fit$state) && is.raw(fit$theta) && is.list(fit$control) &&
+    (is.null(fit$history) || is.data.frame(fit$history))
+  size <- if (whole) tryCatch(sum(vae_layout(fit$shape)$size), error = function(e) NULL)
+  !is.null(size) && length(fit$theta) == 4 * size && length(fit$state$theta) == 4 * size &&
+    length(fit$state$m) == 4 * size
 }
 
 # Whether all epochs were made, and the ELBO at the end computed.

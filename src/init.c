@@ -30,7 +30,7 @@ static const R_CallMethodDef entries[] = {
   ENTRY(C_adam_climb, 3),
   ENTRY(C_lvae_epoch, 12),
   ENTRY(C_lvae_observe, 8),
-  ENTRY(C_vae_size, 1),
+  ENTRY(C_vae_layout, 1),
   ENTRY(C_vae_data, 4),
   ENTRY(C_as_float, 1),
   ENTRY(C_as_double, 1),

@@ -89,7 +89,7 @@ SEXP C_lvae_epoch(SEXP x, SEXP mu, SEXP unit, SEXP k, SEXP state, SEXP epoch,
                   SEXP samples, SEXP key);
 SEXP C_lvae_observe(SEXP x, SEXP mu, SEXP unit, SEXP w, SEXP vt, SEXP d,
                     SEXP samples, SEXP key);
-SEXP C_vae_size(SEXP shape);
+SEXP C_vae_layout(SEXP shape);
 SEXP C_vae_data(SEXP x, SEXP mu, SEXP unit, SEXP rows);
 SEXP C_as_float(SEXP x);
 SEXP C_as_double(SEXP x);

@@ -145,9 +145,40 @@ static real *glue_work(const vae_net *net, vae_training *set, size_t n, double *
 
 /* ---- data and sizes ---------------------------------------------------- */
 
-SEXP C_vae_size(SEXP shape)
+/* A column of the layout: a tensor of theta. A vector has no inputs. */
+static double *put_tensor(double *to, int part, const layer *l)
 {
-  return Rf_ScalarReal((double) glue_net(shape).size);
+  to[0] = part;
+  to[1] = (double) l->out;
+  to[2] = (double) l->in;
+  to[3] = l->biased;
+  to[4] = (double) l->activation;
+  to[5] = (double) l->offset;
+  return to + 6;
+}
+
+/* The tensors of theta in their order, 6 x count: the part of the model (TENSORS in
+ * R/layers.R), outputs, inputs, whether there are biases, activation and offset. */
+SEXP C_vae_layout(SEXP shape)
+{
+  enum { ENCODER, MEAN, MEAN_LINEAR, LOG_VARIANCE, DECODER, OUTPUT, OUTPUT_LINEAR, LOG_SIGMA2 };
+  vae_net net = glue_net(shape);
+  const vae_shape *s = &net.shape;
+  size_t count = s->encoder.count + s->decoder.count + 4 + (net.v.out > 0) + (net.w.out > 0);
+  SEXP out = PROTECT(Rf_allocMatrix(REALSXP, 6, (int) count));
+  double *to = REAL(out);
+  layer log_d = {.out = s->k, .offset = net.log_d_offset};
+  layer log_s2 = {.out = vae_noises(s), .offset = net.log_s2_offset};
+  for (size_t i = 0; i < s->encoder.count; i++) to = put_tensor(to, ENCODER, &net.encoder[i]);
+  to = put_tensor(to, MEAN, &net.mean);
+  if (net.v.out > 0) to = put_tensor(to, MEAN_LINEAR, &net.v);
+  to = put_tensor(to, LOG_VARIANCE, s->shared_d ? &log_d : &net.log_d);
+  for (size_t i = 0; i < s->decoder.count; i++) to = put_tensor(to, DECODER, &net.decoder[i]);
+  to = put_tensor(to, OUTPUT, &net.output);
+  if (net.w.out > 0) to = put_tensor(to, OUTPUT_LINEAR, &net.w);
+  put_tensor(to, LOG_SIGMA2, s->noise == VAE_NOISE_NETWORK ? &net.log_s2 : &log_s2);
+  UNPROTECT(1);
+  return out;
 }
 
 /* Numbers as floats, in a raw vector. */

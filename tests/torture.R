@@ -153,8 +153,9 @@ for (x in c(complete, missing)) with(companion(x), {
     shape <- switch(kind, net(p), net(p, 2L, 1L, shared = TRUE), net(p, 0L, 2L),
                     net(p, 1L, 2L, hidden = FALSE, fixed = TRUE),
                     net(p, hidden = FALSE, shared = TRUE, fixed = TRUE))
-    add("C_vae_size", shape)
-    size <- call_entry("C_vae_size", list(shape))
+    add("C_vae_layout", shape)
+    tensors <- call_entry("C_vae_layout", list(shape))
+    size <- sum(tensors[2, ] * ifelse(tensors[3, ] > 0, tensors[3, ] + tensors[4, ], 1))
     theta <- floats(sin(seq_len(size)))
     data <- list(n = n, x = cells, fill = if (holes_in) floats(numeric(p)),
                  condition = floats(cos(seq_len(shape$c * n))),

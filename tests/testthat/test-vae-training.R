@@ -506,7 +506,7 @@ test_that("a file that is no checkpoint is refused", {
 
 test_that("a sealed checkpoint goes on as if training had never stopped", {
   for (case in cases) {
-    whole <- sealed(read_checkpoint(left_behind(case, 3, 8)))
+    whole <- sealed(read_checkpoint(left_behind(case, 3, 8), is_whole_vae))
     expect_same_fit(resumed(case, whole, control = control_of(case, 8)), run(case, 8))
   }
 })
@@ -758,7 +758,7 @@ test_that("a fit goes on bit for bit, for each kernel and with 1 and 2 threads",
       out <- warned(train(threads, checkpoint = path, every = 2,
                           callback = list(copy, interrupting(3))))
       expect_match(out$said, "Interrupted after 3 epochs", fixed = TRUE)
-      expect_identical(read_checkpoint(saved)$iterations, 2L)
+      expect_identical(read_checkpoint(saved, is_whole_vae)$iterations, 2L)
       expect_same_fit(vae(digits, resume = saved, control = control(threads)), expected)
       expect_same_fit(update(out$value, epochs = 5), expected)
     }
@@ -1180,7 +1180,7 @@ test_that("with other validation data patience compares like with like", {
   expect_gt(fit$iterations, 10)
   scores <- fit$history$validation
   # the best epoch before, scored on the validation data, or a better one since
-  stored <- read_checkpoint(early)
+  stored <- read_checkpoint(early, is_whole_vae)
   stored$theta <- stored$state$best$theta
   then <- elbo(stored, x[41:60, ], samples = 300)[["elbo"]]
   since <- max(scores, na.rm = TRUE)
@@ -1195,7 +1195,7 @@ test_that("with other validation data patience compares like with like", {
   labelled <- left_behind(list(list(x, 2, encoder = 6, condition = species,
                                     validation = given(rep(c("a", "b"), 10))),
                                list(patience = 30)), 6, 8)
-  before <- read_checkpoint(labelled)$state$best
+  before <- read_checkpoint(labelled, is_whole_vae)$state$best
   again <- function(label) {
     vae(x, condition = species, validation = given(label), resume = labelled,
         control = settings(6, patience = 31))$state$best
