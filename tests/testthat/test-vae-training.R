@@ -1256,7 +1256,7 @@ test_that("data that are gone are asked for", {
 test_that("checkpoints of a fit with `keep_data` have the data", {
   path <- left_behind(list(list(x, 2, beta = 1, encoder = 6, condition = species,
                                 keep_data = TRUE)), 4, 6)
-  expect_identical(read_checkpoint(path)$x, x)
+  expect_identical(read_checkpoint(path, is_whole_vae)$x, x)
   set.seed(1)
   whole <- vae(x, 2, beta = 1, encoder = 6, condition = species, keep_data = TRUE,
                control = settings(6))
@@ -1413,14 +1413,14 @@ test_that("condition and validation data are whatever expressions of the call sa
     # what went on is a checkpoint as good as any
     expect_same_fit(vae(resume = path, control = train_control(epochs = 4, checkpoint = path)),
                     expected)
-    found <- read_checkpoint(path)
+    found <- read_checkpoint(path, is_whole_vae)
     found$call$control <- call$control <- NULL
     expect_identical(found$call, match.call(vae, call))
-    expect_same_fit(update(read_checkpoint(path), epochs = 4), expected)
+    expect_same_fit(update(read_checkpoint(path, is_whole_vae), epochs = 4), expected)
     # and what was made anew with other settings
     other <- update(start(few), control = train_control(epochs = 1, batch_size = 20,
                                                         checkpoint = path))
-    expect_identical(read_checkpoint(path)$call, other$call)
+    expect_identical(read_checkpoint(path, is_whole_vae)$call, other$call)
     expect_same_fit(vae(resume = path, control = train_control(epochs = 2)),
                     update(other, epochs = 2))
     expect_identical(update(start(few), k = 1)$k, 1L)
