@@ -109,9 +109,8 @@ print.em_control <- function(x, ...) {
 #'   of the first epochs.
 #' @param patience `NULL`, or after how many epochs without a better ELBO than that of the
 #'   epochs before to stop: that of the validation data or, where there are none, of
-#'   training. Epochs before `beta` has its last value do not count. The best weights, which
-#'   with validation data may be those of the start, are then restored, also where training
-#'   ended otherwise. With validation data and without
+#'   training. Epochs before `beta` has its last value do not count. The best weights, which with validation data may be those of the start, are then
+#'   restored, also where training ended otherwise. With validation data and without
 #'   `epochs` `NULL` is 10 epochs or, where that is more, 300 steps.
 #' @param checkpoint `NULL`, or the name of a file to which the fit so far is written
 #'   every `every` epochs and at the end, for `vae(resume = )`. A process that is killed
@@ -199,7 +198,7 @@ training_defaults <- function(control, n, validated) {
   if (is.null(control$epochs)) {
     control$epochs <- as.integer(ceiling(max(min(150, 5e4 / steps), 2000 / steps)))
     if (validated && is.null(control$patience)) {
-      control$patience <- as.integer(max(10, ceiling(300 / steps)))
+      control$patience <- default_patience(steps)
     }
   }
   if (is.null(control$learning_rate)) {
@@ -207,6 +206,9 @@ training_defaults <- function(control, n, validated) {
   }
   control
 }
+
+# In epochs of so many steps.
+default_patience <- function(steps) as.integer(max(10, ceiling(300 / steps)))
 
 # A number of rows, Inf for all, or NULL.
 check_batch_size <- function(x) {

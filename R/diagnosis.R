@@ -349,7 +349,7 @@ surplus_remedy <- function(e) {
 also_of <- function(e, rule) {
   if (!rule$verdict %in% c("none", "surplus")) return(NULL)
   c(if (isTRUE(e$short > e$allowance)) {
-    sprintf("To gain %s, %s.", if (nats(e$short) == "1 nat") "it" else "them", better_start(e))
+    sprintf("To gain the %s, %s.", nats(e$short), better_start(e))
   },
   if (isTRUE(is_off(e, "above") || is_off(e, "below"))) {
     if (e$own) {

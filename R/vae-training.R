@@ -149,7 +149,8 @@ score_epoch <- function(problem, state, row, control) {
     }
     # the first steps may lose what the start has, and gain it later; so may a larger weight
     # of the KL
-    if (state$epoch <= changing_epochs(problem$asked$beta)) {
+    changing <- changing_epochs(problem$asked$beta)
+    if (state$epoch == changing || state$epoch < changing && is.null(state$scores)) {
       state$idle <- 0L
     } else if (better(state$peak)) {
       state$peak <- score
@@ -161,6 +162,24 @@ score_epoch <- function(problem, state, row, control) {
     state <- forget_best(state)
   }
   list(state = state, row = row)
+}
+
+# Whether training has waited for long enough. While the weight of the KL has yet to come to its
+# last value it has not; but in a search for the number of epochs it has where the rows set aside
+# have lost, from one half of twice the patience to the other and by three standard errors since
+# the best epoch.
+is_impatient <- function(problem, state, control) {
+  patience <- control$patience
+  if (is.null(patience) || state$idle < patience) return(FALSE)
+  if (state$epoch > changing_epochs(problem$asked$beta)) return(TRUE)
+  n <- length(state$scores)
+  if (state$idle < 2 * patience || n < 2 * patience) return(FALSE)
+  mean_of <- function(epochs) Reduce(`+`, state$scores[epochs]) / length(epochs)
+  now <- mean_of(n - patience + seq_len(patience))
+  before <- mean_of(n - 2 * patience + seq_len(patience))
+  means <- vapply(state$scores, mean, 0)
+  lost <- state$scores[[which.max(means)]] - now
+  isTRUE(mean(before - now) > 0 && mean(lost) > 3 * stats::sd(lost) / sqrt(length(lost)))
 }
 
 # No best weights so far, and no wait for better ones.
@@ -191,8 +210,7 @@ after_epoch <- function(problem, state, history, control) {
   }, error = conditionMessage)
   if (!is.null(failed)) return(list(outcome = "callback", cause = failed))
   if (stop) return(list(outcome = "stopped"))
-  impatient <- !is.null(control$patience) && state$idle >= control$patience
-  list(outcome = if (impatient) "converged" else "limit")
+  list(outcome = if (is_impatient(problem, state, control)) "converged" else "limit")
 }
 
 # The weights to end with, and their ELBO: the best where patience asks for them, else the

@@ -60,7 +60,8 @@
 #' than 50,000 steps, in batches of 100; the learning rate rises over the first 100 steps
 #' and falls along half a cosine from 0.001. Patience is 10 epochs or, where that is more,
 #' 300 steps, without a better ELBO than that of the epochs before (the start may have a better
-#' one, and is then what is kept); it waits until `beta` has its last value.
+#' one, and is then what is kept); it waits until `beta` has its last value or, in a search on rows
+#' set aside, twice as long where their ELBO is falling and three standard errors below its best.
 #'
 #' **Yardstick.** A VAE contains the linear model, so that its ELBO ought not to be below
 #' pPCA's log-likelihood, which `print()` shows beside it. Where it is, or was still rising

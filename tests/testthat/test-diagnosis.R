@@ -234,7 +234,7 @@ test_that("few collapsed are one in twenty, and the ELBO may be below by the all
   expect_verdict("unexplained", short = 0.1001, linear_kl = NA)
   expect_verdict("unexplained", short = 0.2001, linear_kl = 2)
   expect_match(expect_verdict("none", short = 0.5999),
-               "no more than 0.6 nats below pPCA's. To gain them, start from pPCA")
+               "no more than 0.6 nats below pPCA's. To gain the 0.6 nats, start from pPCA")
   expect_match(expect_verdict("none", short = -1, own = FALSE),
                "the ELBO of the data of the fit is not below pPCA's")
   expect_verdict("unexplained", short = 0.6001)
