@@ -13,6 +13,9 @@
 #'   `"reconstruction"` for mu + W E(z | x), n x p, on the scale of the data,
 #'   missing cells included.
 #' @param ... unused.
+#' @details The latent positions of a fit in closed form are those of [stats::prcomp()] times
+#'   sqrt(lambda_j - sigma2) / lambda_j: whitened, and shrunk to a variance of
+#'   1 - sigma2 / lambda_j, with lambda_j the eigenvalues (divisor n).
 #' @return A matrix with one row per row of `newdata`. Without `newdata` (or
 #'   with `NULL`), that of the data the model was fitted to.
 #' @references Tipping and Bishop (1999), section 3.1: p(z | x) =
