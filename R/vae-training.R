@@ -49,7 +49,8 @@ add_row <- function(history, row) {
   if (is.null(history)) return(row)
   for (name in setdiff(names(row), names(history))) history[[name]] <- NA_real_
   for (name in setdiff(names(history), names(row))) row[[name]] <- NA_real_
-  rbind(history, row[names(history)])
+  # rbind() would take as long as an epoch of a small model
+  list2DF(Map(c, as.list(history), as.list(row)[names(history)]))
 }
 
 # The state after one epoch and its row of the history; or, where it is not finite, the
@@ -70,14 +71,14 @@ next_epoch <- function(problem, state, control) {
   terms$reconstruction <- terms$reconstruction + problem$units
   sigma2 <- noise_of(problem, state$theta, terms$s2)
   jacobian <- jacobian_of(problem, terms)
-  row <- data.frame(
+  row <- list2DF(list(
     epoch = epoch,
     objective = terms$objective + problem$units + jacobian,
     elbo = terms$reconstruction - terms$kl + jacobian,
     reconstruction = terms$reconstruction, kl = terms$kl, sigma2 = mean(sigma2),
     beta = settings$beta, learning_rate = settings$learning_rate,
     gradient_norm = out$gradient_norm
-  )
+  ))
   list(state = state, row = row)
 }
 
