@@ -1,33 +1,4 @@
-#' Evidence lower bound of a fitted model
-#'
-#' The ELBO and its terms, in nats per observation, for the data of the fit or for
-#' others: elbo = reconstruction - kl + log_jacobian. For a [linear_vae()] the
-#' expectation over q(z | x) is exact, unless `samples` asks for an estimate. For a
-#' [ppca()] model q is the exact posterior, and the ELBO the log-likelihood.
-#'
-#' @param object a fitted model.
-#' @param newdata data with the features of the fit, in rows; without, the data
-#'   that the model was fitted to, found as for [posterior()] where they are needed
-#'   and not in the fit.
-#' @param samples 0 for the exact expectation (not for a [vae()]); otherwise the number
-#'   of reparameterised samples of z for each row, drawn from R's generator, with which
-#'   the reconstruction term is estimated (without bias).
-#' @param by `"mean"` over observations, or a row for each `"observation"`.
-#' @param ... unused.
-#' @return With `by = "mean"` a named vector: `elbo`, `reconstruction`
-#'   (E log p(x | z), the Jacobian of scaling included), `kl` (of q(z | x) from the
-#'   prior), `log_jacobian` (of the transform), and with `weighted = TRUE` `weighted`, that
-#'   bound. Otherwise a data frame with these columns.
-#' @references Lucas et al. (2019), eq. 4 and appendix C.1; see [linear_vae()].
-#' @examples
-#' fit <- linear_vae(iris[1:4], k = 2)
-#' elbo(fit)
-#' head(elbo(fit, iris, by = "observation"))
-#' set.seed(1)
-#' elbo(fit, iris, samples = 100)
-#' elbo(ppca(iris[1:4], k = 2))
-#' @export
-elbo <- function(object, newdata = NULL, ...) UseMethod("elbo")
+# elbo(): the evidence lower bound and its terms, for linear and for deep models.
 
 #' @rdname elbo
 #' @export

@@ -131,7 +131,6 @@ linear_validation <- function(linear, x, mu, jacobian) {
   if (is.null(out)) NA_real_ else mean(out$loglik + jacobian)
 }
 
-
 start_vae <- function(problem) {
   asked <- problem$asked
   linear <- problem$linear$solution
