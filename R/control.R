@@ -109,8 +109,9 @@ print.em_control <- function(x, ...) {
 #'   of the first epochs.
 #' @param patience `NULL`, or after how many epochs without a better ELBO than that of the
 #'   epochs before to stop: that of the validation data or, where there are none, of
-#'   training. Epochs before `beta` has its last value do not count. The best weights, which with validation data may be those of the start, are then
-#'   restored, also where training ended otherwise. With validation data and without
+#'   training. Epochs before `beta` has its last value do not count. The best weights, which with
+#'   validation data may be those of the start, are then restored, also where training ended
+#'   otherwise. With validation data and without
 #'   `epochs` `NULL` is 10 epochs or, where that is more, 300 steps.
 #' @param checkpoint `NULL`, or the name of a file to which the fit so far is written
 #'   every `every` epochs and at the end, for `vae(resume = )`. A process that is killed

@@ -51,7 +51,8 @@ evidence_of <- function(object, found, trace) {
     carried_linear = if (is.na(found$linear$sigma2)) NA_real_ else carried(found$linear$sigma2),
     short = found$linear$elbo - elbo, error = error,
     allowance = allowance_of(object, collapsed, error),
-    rise = elbo_rise(object), second_half = second_half_rise(object), epochs = as.double(object$iterations), steps = steps_of(object),
+    rise = elbo_rise(object), second_half = second_half_rise(object),
+    epochs = as.double(object$iterations), steps = steps_of(object),
     kl = found$rate, kl_warm = warm_kl(object),
     linear_kl = found$linear$kl,
     encoder_gain = known(found$encoder$gain), encoder_kl = known(found$encoder$kl)
@@ -162,11 +163,10 @@ RULES <- list(
                                  "together, %s: it belongs to data in other units, or to squared",
                                  "errors that are averaged instead of summed."),
                            number(e$sigma2), number(e$trace)),
-        features = sprintf(paste("`sigma2` is fixed at %s where %s suits the data: %s is what it",
-                                 "is where squared errors are averaged over the %d features",
-                                 "instead of summed."), number(e$sigma2), number(best_sigma2(e)),
-                           if (mean(e$sigma2) == e$p) "the number of features" else
-                             "half the number of features", e$p),
+        features = sprintf(paste("`sigma2` is fixed at %s, %s, where %s suits the data: squared errors",
+                                 "seem to have been averaged over the features instead of summed."),
+                           number(e$sigma2), if (mean(e$sigma2) == e$p) "the number of features" else
+                             "half the number of features", number(best_sigma2(e))),
         pixels = sprintf(paste("`sigma2` is fixed at %s where %s suits the data, a factor of about",
                                "255^2: it seems to be for pixels from 0 to %s."),
                          number(e$sigma2), number(best_sigma2(e)),

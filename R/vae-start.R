@@ -63,8 +63,9 @@ shared_units <- function(data) {
 
 # pPCA of data as prepare_data() gives them, in their core units: list(k, w (p x k), mu (p,
 # less that of the data), sigma2, loglik (per observation), values, rows). k is the one
-# asked for, or the most that leave noise; `sigma2` (in core units) NULL for its MLE. Of large data with
-# missing cells, or where all of many eigenvectors would be needed, only `rows` rows are used.
+# asked for, or the most that leave noise; `sigma2` (in core units) NULL for its MLE. Of large
+# data with missing cells, or where all of many eigenvectors would be needed, only `rows` rows
+# are used.
 linear_solution <- function(data, k, sigma2 = NULL) {
   data <- fewer_rows(data, k)
   k <- min(k, data$p - 1L)

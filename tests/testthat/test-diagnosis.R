@@ -295,7 +295,7 @@ test_that("units are suspected by factors, where these are at least 10", {
   }
   # p and p / 2, far off
   fixed("sigma2 fixed too large", 19.9)
-  expect_match(fixed("units", 20), "20 is|number of features")
+  expect_match(fixed("units", 20), "fixed at 20, the number of features, where 1 suits the data")
   fixed("sigma2 fixed too large", 9, p = 9)
   expect_match(fixed("units", 10), "half the number of features")
   fixed("sigma2 fixed too large", 10.1)
